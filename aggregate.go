@@ -1,0 +1,129 @@
+package annals
+
+import (
+	"fmt"
+	"reflect"
+	"time"
+)
+
+// Aggregate is embedded in the types of a domain model. It holds the identity
+// of the aggregate, its version, and the events that wait to be saved.
+//
+// An aggregate is made by [Type.New] or loaded by a repository; its zero value
+// cannot trigger events. It is not safe for concurrent use: each goroutine loads
+// its own, and the version decides who wins.
+type Aggregate struct {
+	id         string
+	version    int64
+	createdAt  time.Time
+	modifiedAt time.Time
+	discarded  bool
+	pending    []Event
+	model      *model
+}
+
+// Root is satisfied by pointers to types that embed [Aggregate], and by no
+// others.
+type Root[A any] interface {
+	*A
+	root() *Aggregate
+}
+
+// Applier is an event of the aggregate type A. Apply changes the aggregate as
+// the event says. It decides nothing and cannot fail: it also runs on every
+// replay.
+type Applier[A any] interface {
+	Apply(a *A)
+}
+
+// ID returns the aggregate's id, which is the id of its stream.
+func (a *Aggregate) ID() string { return a.id }
+
+// Version returns the version of the aggregate's last event, pending events
+// included; 0 before the first.
+func (a *Aggregate) Version() int64 { return a.version }
+
+// CreatedAt returns the time of the first event.
+func (a *Aggregate) CreatedAt() time.Time { return a.createdAt }
+
+// ModifiedAt returns the time of the last event.
+func (a *Aggregate) ModifiedAt() time.Time { return a.modifiedAt }
+
+// Discarded reports whether the last event was a discarding one, see [Discards].
+func (a *Aggregate) Discarded() bool { return a.discarded }
+
+// PendingEvents returns the events that were triggered and not yet collected, in
+// order. The slice belongs to the aggregate and must not be changed.
+func (a *Aggregate) PendingEvents() []Event { return a.pending }
+
+// CollectEvents returns the pending events, in order, and forgets them: a second
+// call returns none. Saving an aggregate does this, once all is stored; when a
+// save fails, the events stay pending, so that the save can be repeated.
+func (a *Aggregate) CollectEvents() []Event {
+	events := a.pending
+	a.pending = nil
+	return events
+}
+
+func (a *Aggregate) root() *Aggregate { return a }
+
+// Trigger makes an event happen: it is applied to the aggregate at once, and
+// waits there to be saved. An event of another aggregate type does not compile.
+//
+// It panics where the program is wrong: if the event's type is not in the
+// aggregate's [Define], if the aggregate was neither made by [Type.New] nor
+// loaded, or if it is discarded.
+func Trigger[A any, P Root[A]](a P, e Applier[A], opts ...TriggerOption) {
+	agg := a.root()
+	if agg.model == nil {
+		panic(fmt.Sprintf("annals: Trigger(%T) on a %T that was neither made by New nor loaded from a repository", e, a))
+	}
+	if agg.discarded {
+		panic(fmt.Sprintf("annals: Trigger(%T) on %s %q, which is discarded", e, agg.model.name, agg.id))
+	}
+	trigger((*A)(a), agg, e, opts)
+}
+
+func trigger[A any](a *A, agg *Aggregate, e Applier[A], opts []TriggerOption) {
+	data, def := agg.model.find(e)
+	if def == nil {
+		panic(fmt.Sprintf("annals: Trigger(%T): no such event in Define(%q); add annals.On[%T](…)", e, agg.model.name, e))
+	}
+	event := Event{StreamID: agg.id, Version: agg.version + 1, Topic: def.topic, Data: data}
+	for _, o := range opts {
+		o.applyTrigger(&event)
+	}
+	if event.ID == "" {
+		event.ID = NewID()
+	}
+	if event.Time.IsZero() {
+		event.Time = storedTime(agg.model.now())
+	}
+	agg.advance(&event, def)
+	data.(Applier[A]).Apply(a) //nolint:forcetypeassert // find returns e, or what e points to: both have Apply
+	agg.pending = append(agg.pending, event)
+}
+
+// find returns the event as a value, and its definition; nil if it has none.
+func (m *model) find(e any) (any, *EventType) {
+	t := reflect.TypeOf(e)
+	if def, ok := m.byGoType[t]; ok {
+		return e, def
+	}
+	if t != nil && t.Kind() == reflect.Pointer {
+		if def, ok := m.byGoType[t.Elem()]; ok && !reflect.ValueOf(e).IsNil() {
+			return reflect.ValueOf(e).Elem().Interface(), def
+		}
+	}
+	return nil, nil
+}
+
+// advance takes over from an event what every aggregate knows of its last event.
+func (a *Aggregate) advance(e *Event, def *EventType) {
+	if a.version == 0 {
+		a.createdAt = e.Time
+	}
+	a.version = e.Version
+	a.modifiedAt = e.Time
+	a.discarded = def.discards
+}

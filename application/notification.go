@@ -1,0 +1,76 @@
+package application
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/persistence"
+)
+
+// Notifications yields the events of the application's log that are there now,
+// in commit order. An error is the last that it yields: the context's error,
+// [annals.ErrClosed], or [annals.ErrUndecodable] or [annals.ErrUnknownTopic] with
+// the position of the event that cannot be read.
+func (a *Application) Notifications(ctx context.Context, opts ...ReadOption) iter.Seq2[Notification, error] {
+	return a.read(ctx, "notifications", opts, a.recorder.ReadLog)
+}
+
+// Subscribe yields the events of the application's log in commit order, each
+// once, and goes on with new ones as they are saved, by whatever process. It ends
+// as [Application.Notifications] does: with the context, with Close, or with an
+// error, which is the last that it yields.
+func (a *Application) Subscribe(ctx context.Context, opts ...ReadOption) iter.Seq2[Notification, error] {
+	follow := func(ctx context.Context, q persistence.LogQuery) iter.Seq2[persistence.Notification, error] {
+		return persistence.Follow(ctx, a.recorder, q)
+	}
+	return a.read(ctx, "subscribe", opts, follow)
+}
+
+func (a *Application) read(
+	ctx context.Context, op string, opts []ReadOption,
+	source func(context.Context, persistence.LogQuery) iter.Seq2[persistence.Notification, error],
+) iter.Seq2[Notification, error] {
+	var q persistence.LogQuery
+	for _, o := range opts {
+		o.applyRead(&q)
+	}
+	return func(yield func(Notification, error) bool) {
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		stop := context.AfterFunc(a.closing, func() { cancel(annals.ErrClosed) })
+		defer stop()
+		if err := a.usable(); err != nil {
+			yield(Notification{}, a.errorf(op, err))
+			return
+		}
+		q := q
+		q.Topics = a.mapper.Topics(q.Topics)
+		for stored, err := range source(ctx, q) {
+			n, err := a.notification(&stored, err)
+			if err != nil {
+				if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), annals.ErrClosed) {
+					err = annals.ErrClosed
+				}
+				yield(Notification{}, a.errorf(op, err))
+				return
+			}
+			if !yield(n, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (a *Application) notification(stored *persistence.Notification, err error) (Notification, error) {
+	if err != nil {
+		return Notification{}, err
+	}
+	e, err := a.mapper.Decode(&stored.StoredEvent)
+	if err != nil {
+		return Notification{}, fmt.Errorf("position %d: %w", stored.Position, err)
+	}
+	return Notification{Position: stored.Position, Event: e}, nil
+}

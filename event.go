@@ -1,0 +1,73 @@
+package annals
+
+import "time"
+
+// Event is the envelope of an event: what happened, to which aggregate, when,
+// and why. Events are facts: once saved they do not change.
+type Event struct {
+	// ID is unique to the event. A save that is repeated because its answer was
+	// lost is recognised by it. It is a UUIDv7 unless given by [WithEventID].
+	ID string
+
+	// StreamID is the id of the aggregate.
+	StreamID string
+
+	// Version is the event's place in its stream: 1, 2, 3, without gaps.
+	Version int64
+
+	// Topic is the stored name of the type of event: "Dog.Registered".
+	Topic string
+
+	// Time is when it happened, in UTC and in whole microseconds, so that every
+	// database gives back the time that was put in.
+	Time time.Time
+
+	// Metadata says what the event belongs to and what caused it.
+	Metadata Metadata
+
+	// Data is the event itself, a value of the type given to [On], never a
+	// pointer to it.
+	Data any
+}
+
+// Metadata is what is known about an event beside what happened.
+type Metadata struct {
+	// CorrelationID names the story that the event belongs to.
+	CorrelationID string
+
+	// CausationID is the id of the event, or of the command, that caused it.
+	CausationID string
+
+	// Headers are free: a user, a trace, a tenant. They are stored as they are,
+	// outside of the encrypted state.
+	Headers map[string]string
+}
+
+// TriggerOption sets a part of the envelope of one event.
+type TriggerOption interface{ applyTrigger(e *Event) }
+
+type triggerOption func(*Event)
+
+func (o triggerOption) applyTrigger(e *Event) { o(e) }
+
+// At gives the time at which the event happened, for imports. It is kept in UTC
+// and cut to whole microseconds. Default: the clock of the aggregate's [Type].
+func At(t time.Time) TriggerOption {
+	return triggerOption(func(e *Event) { e.Time = storedTime(t) })
+}
+
+// WithEventID gives the event's unique id, so that a save which is repeated by
+// another process, or after a restart, is recognised. Default: a new UUIDv7.
+func WithEventID(id string) TriggerOption {
+	return triggerOption(func(e *Event) { e.ID = id })
+}
+
+// WithMetadata gives the event's metadata.
+func WithMetadata(m Metadata) TriggerOption {
+	return triggerOption(func(e *Event) { e.Metadata = m })
+}
+
+// storedTime returns the time as every recorder stores it.
+func storedTime(t time.Time) time.Time {
+	return t.UTC().Truncate(time.Microsecond)
+}

@@ -1,0 +1,237 @@
+// Package memory is the recorder that keeps everything in memory: for tests, for
+// development, and as the model that the other recorders are compared with.
+package memory
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"sync"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/persistence"
+)
+
+// Recorder keeps events in memory; they are gone when the process ends. It gives
+// every guarantee of a recorder but durability. It is safe for concurrent use.
+type Recorder struct {
+	mu       sync.RWMutex
+	log      []persistence.Notification // the event at position p is log[p-1]; only appended to
+	streams  map[string][]int           // for each stream, where in log its events are
+	tracking map[string]int64
+	changed  chan struct{} // closed and replaced when log grows, and when the recorder is closed
+	closed   bool
+}
+
+var _ persistence.Recorder = (*Recorder)(nil)
+
+// New returns an empty recorder.
+func New() *Recorder {
+	return &Recorder{
+		streams:  make(map[string][]int),
+		tracking: make(map[string]int64),
+		changed:  make(chan struct{}),
+	}
+}
+
+// Close makes every later call return [annals.ErrClosed]. It always returns nil.
+func (r *Recorder) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.closed = true
+		close(r.changed)
+	}
+	return nil
+}
+
+// Record stores the batch. The transaction that it passes to Do is nil.
+func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, error) {
+	if err := b.Check(); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.usable(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.checkVersions(b.Events); err != nil {
+		if positions, ok := r.stored(b.Events); ok {
+			return positions, nil
+		}
+		return nil, err
+	}
+	if t := b.Tracking; t != nil {
+		if actual, ok := r.tracking[t.Name]; ok && t.Position <= actual {
+			return nil, &annals.TrackingConflictError{Name: t.Name, Position: t.Position, Actual: actual}
+		}
+	}
+	if b.Do != nil {
+		if err := b.Do(ctx, nil); err != nil {
+			return nil, err
+		}
+	}
+	if t := b.Tracking; t != nil {
+		r.tracking[t.Name] = t.Position
+	}
+	return r.append(b.Events), nil
+}
+
+func (r *Recorder) usable(ctx context.Context) error {
+	if r.closed {
+		return annals.ErrClosed
+	}
+	return ctx.Err()
+}
+
+// checkVersions looks at the first event of each stream: the others follow it.
+func (r *Recorder) checkVersions(events []persistence.StoredEvent) error {
+	seen := make(map[string]bool)
+	for i := range events {
+		e := &events[i]
+		if seen[e.StreamID] {
+			continue
+		}
+		seen[e.StreamID] = true
+		if actual := int64(len(r.streams[e.StreamID])); actual != e.Version-1 {
+			return &annals.VersionConflictError{StreamID: e.StreamID, Expected: e.Version - 1, Actual: actual}
+		}
+	}
+	return nil
+}
+
+// stored returns the positions of the events if they are all stored already.
+func (r *Recorder) stored(events []persistence.StoredEvent) ([]int64, bool) {
+	positions := make([]int64, len(events))
+	for i := range events {
+		e := &events[i]
+		stream := r.streams[e.StreamID]
+		if e.Version > int64(len(stream)) || r.log[stream[e.Version-1]].ID != e.ID {
+			return nil, false
+		}
+		positions[i] = r.log[stream[e.Version-1]].Position
+	}
+	return positions, true
+}
+
+func (r *Recorder) append(events []persistence.StoredEvent) []int64 {
+	positions := make([]int64, len(events))
+	for i, e := range events {
+		e.State, e.Headers, e.Hash = slices.Clone(e.State), slices.Clone(e.Headers), slices.Clone(e.Hash)
+		e.Tags = slices.Clone(e.Tags)
+		positions[i] = int64(len(r.log)) + 1
+		r.streams[e.StreamID] = append(r.streams[e.StreamID], len(r.log))
+		r.log = append(r.log, persistence.Notification{Position: positions[i], StoredEvent: e})
+	}
+	if len(events) > 0 {
+		close(r.changed)
+		r.changed = make(chan struct{})
+	}
+	return positions
+}
+
+// ReadStream yields events of a stream, as they were when the iteration began.
+func (r *Recorder) ReadStream(ctx context.Context, streamID string, q persistence.StreamQuery) iter.Seq2[persistence.StoredEvent, error] {
+	return func(yield func(persistence.StoredEvent, error) bool) {
+		r.mu.RLock()
+		err := r.usable(ctx)
+		log, stream := r.log, r.streams[streamID]
+		r.mu.RUnlock()
+		if err != nil {
+			yield(persistence.StoredEvent{}, err)
+			return
+		}
+		first, last := max(q.After, 0), int64(len(stream)) // the versions after first, up to last
+		if q.UpTo > 0 {
+			last = min(last, q.UpTo)
+		}
+		if first >= last {
+			return
+		}
+		stream = stream[first:last]
+		for i := range stream {
+			if q.Limit > 0 && i == q.Limit {
+				return
+			}
+			if q.Descending {
+				i = len(stream) - 1 - i
+			}
+			if err := ctx.Err(); err != nil {
+				yield(persistence.StoredEvent{}, err)
+				return
+			}
+			if !yield(log[stream[i]].StoredEvent, nil) {
+				return
+			}
+		}
+	}
+}
+
+// ReadLog yields notifications, as they were when the iteration began.
+func (r *Recorder) ReadLog(ctx context.Context, q persistence.LogQuery) iter.Seq2[persistence.Notification, error] {
+	return func(yield func(persistence.Notification, error) bool) {
+		r.mu.RLock()
+		err := r.usable(ctx)
+		log := r.log
+		r.mu.RUnlock()
+		if err != nil {
+			yield(persistence.Notification{}, err)
+			return
+		}
+		n := 0
+		for i := max(q.After, 0); i < int64(len(log)) && (q.UpTo <= 0 || i < q.UpTo); i++ {
+			if len(q.Topics) > 0 && !slices.Contains(q.Topics, log[i].Topic) {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				yield(persistence.Notification{}, err)
+				return
+			}
+			if !yield(log[i], nil) {
+				return
+			}
+			if n++; n == q.Limit {
+				return
+			}
+		}
+	}
+}
+
+// MaxPosition returns the number of events.
+func (r *Recorder) MaxPosition(ctx context.Context) (int64, bool, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if err := r.usable(ctx); err != nil {
+		return 0, false, err
+	}
+	return int64(len(r.log)), len(r.log) > 0, nil
+}
+
+// MaxTracking returns the tracked position.
+func (r *Recorder) MaxTracking(ctx context.Context, name string) (int64, bool, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if err := r.usable(ctx); err != nil {
+		return 0, false, err
+	}
+	position, ok := r.tracking[name]
+	return position, ok, nil
+}
+
+// Wait returns when there is an event after the position.
+func (r *Recorder) Wait(ctx context.Context, after int64) error {
+	for {
+		r.mu.RLock()
+		err := r.usable(ctx)
+		there, changed := int64(len(r.log)) > after, r.changed
+		r.mu.RUnlock()
+		if err != nil || there {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package persistence
+
+import (
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/annals-es/annals"
+)
+
+// maxNameLength is the greatest length of a topic, an encoding, a tracking name,
+// a correlation or causation id, in bytes.
+const maxNameLength = annals.MaxIDLength
+
+// The years that every transcoder and database can hold.
+var (
+	minTime = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	maxTime = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
+)
+
+// InvalidEventError says which event cannot be stored, and why. It is
+// [annals.ErrUnencodable].
+type InvalidEventError struct {
+	Topic    string
+	StreamID string
+	Version  int64
+	Reason   string
+}
+
+// Error names the event and the reason.
+func (e *InvalidEventError) Error() string {
+	return fmt.Sprintf("persistence: %s, version %d of stream %q: %s", e.Topic, e.Version, e.StreamID, e.Reason)
+}
+
+// Is reports whether target is [annals.ErrUnencodable].
+func (e *InvalidEventError) Is(target error) bool { return target == annals.ErrUnencodable }
+
+// Check returns the typed error of the first part of the batch that no recorder
+// may store: an id that is empty, too long or not UTF-8 ([annals.ErrInvalidID]);
+// an event without a topic, or with a time outside of the years 1 to 9999
+// ([annals.ErrUnencodable]); versions of one stream that are not consecutive
+// ([annals.ErrVersionConflict]); a tracked position below 1. Every recorder
+// calls it first.
+func (b *Batch) Check() error {
+	last := make(map[string]int64, 1)
+	for i := range b.Events {
+		e := &b.Events[i]
+		if err := e.check(); err != nil {
+			return err
+		}
+		if prev, ok := last[e.StreamID]; ok && e.Version != prev+1 {
+			return &annals.VersionConflictError{StreamID: e.StreamID, Expected: e.Version - 1, Actual: prev}
+		}
+		last[e.StreamID] = e.Version
+	}
+	if b.Tracking != nil {
+		if err := annals.CheckID("tracking name", b.Tracking.Name); err != nil {
+			return err
+		}
+		if b.Tracking.Position < 1 {
+			return fmt.Errorf("persistence: tracking %q: position %d: positions start at 1: %w",
+				b.Tracking.Name, b.Tracking.Position, annals.ErrConfiguration)
+		}
+	}
+	return nil
+}
+
+func (e *StoredEvent) check() error {
+	if err := annals.CheckID("stream id", e.StreamID); err != nil {
+		return err
+	}
+	if err := annals.CheckID("event id", e.ID); err != nil {
+		return err
+	}
+	invalid := func(format string, args ...any) error {
+		return &InvalidEventError{e.Topic, e.StreamID, e.Version, fmt.Sprintf(format, args...)}
+	}
+	if e.Version < 1 {
+		return invalid("versions start at 1")
+	}
+	if e.Time.Before(minTime) || e.Time.After(maxTime) {
+		return invalid("time %v is not within the years 1 to 9999", e.Time)
+	}
+	if e.Topic == "" || e.Encoding == "" {
+		return invalid("topic and encoding must not be empty")
+	}
+	for what, s := range map[string]string{
+		"topic": e.Topic, "encoding": e.Encoding,
+		"correlation id": e.CorrelationID, "causation id": e.CausationID,
+	} {
+		if len(s) > maxNameLength || !utf8.ValidString(s) {
+			return invalid("%s is longer than %d bytes or not UTF-8", what, maxNameLength)
+		}
+	}
+	return nil
+}

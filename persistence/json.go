@@ -1,0 +1,145 @@
+package persistence
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// JSON returns the default transcoder: compact JSON by the rules of Go's
+// encoding/json/v2, so that struct tags work as usual.
+//
+// A value either comes back as it was, or is refused on save with an error that
+// names the type and the field: functions and channels; unexported fields
+// (export them, tag them `json:"-"`, or give the type MarshalJSON and
+// UnmarshalJSON); interfaces, except an any that holds what JSON itself has;
+// strings that are not UTF-8; floats that are not numbers. Nil and empty slices
+// and maps stay different. Times keep their instant and offset, not the name of
+// their zone.
+func JSON() Transcoder { return jsonTranscoder{} }
+
+type jsonTranscoder struct{}
+
+// headersJSON encodes the headers of events, whatever the transcoder.
+var headersJSON jsonTranscoder
+
+var jsonOptions = json.JoinOptions( //nolint:gochecknoglobals // built once: the options are constant
+	json.DefaultOptionsV2(),
+	json.Deterministic(true),
+	json.FormatNilSliceAsNull(true),
+	json.FormatNilMapAsNull(true),
+)
+
+func (jsonTranscoder) Name() string { return "json" }
+
+func (jsonTranscoder) Encode(value any) ([]byte, error) {
+	if err := checkExact(value); err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(value, jsonOptions)
+	if err != nil {
+		return nil, withoutData(err, reflect.TypeOf(value))
+	}
+	return b, nil
+}
+
+func (jsonTranscoder) Decode(data []byte, target any) error {
+	if err := json.Unmarshal(data, target, jsonOptions); err != nil {
+		return withoutData(err, reflect.TypeOf(target))
+	}
+	return nil
+}
+
+// withoutData returns an error that says what err says without the values that
+// the texts of JSON errors quote: event data stays out of errors and logs.
+func withoutData(err error, root reflect.Type) error {
+	var semantic *json.SemanticError
+	if errors.As(err, &semantic) {
+		where := fmt.Sprint(root)
+		if path := fieldPath(root, semantic.JSONPointer); path != "" {
+			where += "." + path
+		}
+		what := "its value cannot be stored as JSON"
+		if kind := semantic.JSONKind; kind != 0 {
+			what = fmt.Sprintf("a JSON %s does not fit", kindName(kind))
+		}
+		if t := semantic.GoType; t != nil && t != root {
+			where += fmt.Sprintf(" (%v)", t)
+		}
+		return fmt.Errorf("%s: %s", where, what) //nolint:err113 // wrapped in an EncodeError or DecodeError
+	}
+	var syntactic *jsontext.SyntacticError
+	if errors.As(err, &syntactic) {
+		where := fmt.Sprint(root)
+		if path := fieldPath(root, syntactic.JSONPointer); path != "" {
+			where += "." + path
+		}
+		if syntactic.ByteOffset > 0 || syntactic.JSONPointer == "" {
+			return fmt.Errorf("%s: the JSON is not valid at byte %d", where, syntactic.ByteOffset) //nolint:err113 // as above
+		}
+		return fmt.Errorf("%s: the JSON is not valid", where) //nolint:err113 // as above
+	}
+	return fmt.Errorf("%v: the JSON is not valid", root) //nolint:err113 // as above
+}
+
+func kindName(k jsontext.Kind) string {
+	switch k {
+	case 'n':
+		return "null"
+	case 't', 'f':
+		return "boolean"
+	case '"':
+		return "string"
+	case '0':
+		return "number"
+	case '{':
+		return "object"
+	case '[':
+		return "array"
+	default:
+		return "value"
+	}
+}
+
+// fieldPath returns a JSON pointer as a path of Go fields. Keys of maps are data,
+// and become "*".
+func fieldPath(t reflect.Type, pointer jsontext.Pointer) string {
+	var path []string
+	for token := range pointer.Tokens() {
+		for t != nil && t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		if t == nil {
+			break
+		}
+		switch t.Kind() {
+		case reflect.Struct:
+			f, ok := jsonField(t, token)
+			if !ok {
+				return strings.Join(path, ".")
+			}
+			path = append(path, f.Name)
+			t = f.Type
+		case reflect.Map, reflect.Slice, reflect.Array:
+			path = append(path, "*")
+			t = t.Elem()
+		default:
+			return strings.Join(path, ".")
+		}
+	}
+	return strings.Join(path, ".")
+}
+
+func jsonField(t reflect.Type, name string) (reflect.StructField, bool) {
+	for _, f := range reflect.VisibleFields(t) {
+		tagged, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if tagged == name || tagged == "" && f.Name == name {
+			return f, true
+		}
+	}
+	return reflect.StructField{}, false
+}

@@ -1,0 +1,113 @@
+package persistence
+
+import (
+	"context"
+	"iter"
+)
+
+// Batch is what one call of Record stores, in one atomic step: the events of any
+// number of streams, a tracking, and the caller's own statements. Each part may
+// be missing.
+type Batch struct {
+	// Events are stored in this order. Those of one stream must have
+	// consecutive versions; the version before the first of them is the version
+	// that the stream is expected to have.
+	Events []StoredEvent
+
+	// Tracking is stored with the events; nil if there is none.
+	Tracking *Tracking
+
+	// Do, if not nil, is called in the atomic step, once the rest is written,
+	// with the recorder's own transaction: *sql.Tx for SQL databases. It must
+	// not end the transaction nor use the recorder. Its error undoes the whole
+	// batch, and is returned as it is. A recorder without transactions passes
+	// nil. It is not called for a batch that is recognised as stored already.
+	Do func(ctx context.Context, tx any) error
+}
+
+// StreamRecorder writes events and reads those of one stream.
+type StreamRecorder interface {
+	// Record stores a batch in one atomic step and returns the position of each
+	// event, in order.
+	//
+	//   - It must store all of the batch or nothing, also when the context is
+	//     cancelled or the process killed.
+	//   - It must give each event a position greater than that of every event
+	//     committed before. The events of a batch are not interleaved with others.
+	//   - It must return an [*annals.VersionConflictError], and store nothing,
+	//     unless each stream is at the version before the first of its events.
+	//   - It must recognise a batch whose events are stored already, by their
+	//     ids: it then returns their positions and stores nothing.
+	//   - It must return an [*annals.TrackingConflictError], and store nothing,
+	//     unless the tracked position is greater than the one stored.
+	//   - It must return the error of [Batch.Check], and store nothing, if the
+	//     batch is not valid.
+	//   - If it returns the context's error, it must have stored nothing.
+	//   - If it cannot tell whether it stored the batch, its error must be
+	//     [annals.ErrOutcomeUnknown].
+	//   - It must be safe for concurrent use, also by other processes.
+	Record(ctx context.Context, b Batch) (positions []int64, err error)
+
+	// ReadStream yields events of a stream. An unknown stream yields none.
+	//
+	//   - It must not hold a transaction or a lock while it yields.
+	//   - An error must be the last that it yields.
+	//   - It must end with the context's error when the context is done.
+	ReadStream(ctx context.Context, streamID string, q StreamQuery) iter.Seq2[StoredEvent, error]
+}
+
+// LogRecorder reads the log: the events of all streams in commit order.
+type LogRecorder interface {
+	// ReadLog yields the notifications that are there now, in ascending order.
+	// The rules of ReadStream hold. The filter must run in the database.
+	ReadLog(ctx context.Context, q LogQuery) iter.Seq2[Notification, error]
+
+	// MaxPosition returns the greatest position; ok is false if the log is empty.
+	MaxPosition(ctx context.Context) (position int64, ok bool, err error)
+
+	// Wait returns when the log has a position greater than after: at once if it
+	// has one already. It may return sooner, for no reason. It must not depend
+	// on a wake-up that can be lost: a bounded poll stands behind every push.
+	// Events saved by other processes must end it as well. It must return the
+	// context's error when the context is done.
+	Wait(ctx context.Context, after int64) error
+}
+
+// TrackingRecorder reads trackings. They are written by Record.
+type TrackingRecorder interface {
+	// MaxTracking returns the tracked position; ok is false if there is none.
+	MaxTracking(ctx context.Context, name string) (position int64, ok bool, err error)
+}
+
+// Recorder is what an application needs of a database. A closed recorder returns
+// [annals.ErrClosed] from every method.
+type Recorder interface {
+	StreamRecorder
+	LogRecorder
+	TrackingRecorder
+}
+
+// StreamQuery selects events of a stream. Its zero value selects all, ascending.
+type StreamQuery struct {
+	// After excludes the versions up to this one. Defaults to 0: from the first.
+	After int64
+	// UpTo is the last version. Defaults to 0: no bound.
+	UpTo int64
+	// Descending yields the last event first. Defaults to false.
+	Descending bool
+	// Limit is the greatest number of events. Defaults to 0: no limit.
+	Limit int
+}
+
+// LogQuery selects notifications. Its zero value selects all.
+type LogQuery struct {
+	// After excludes the positions up to this one. Defaults to 0: from the first.
+	After int64
+	// UpTo is the last position. Defaults to 0: no bound.
+	UpTo int64
+	// Topics are the stored names wanted. Defaults to none: all.
+	Topics []string
+	// Limit is the greatest number of notifications; it counts what is yielded,
+	// not what is filtered out. Defaults to 0: no limit.
+	Limit int
+}

@@ -1,0 +1,58 @@
+package persistence
+
+import "time"
+
+// FormatVersion is the version of the stored format that this code writes: which
+// fields a [StoredEvent] has, and what each means. An event of a newer format is
+// refused when it is read.
+const FormatVersion = 1
+
+// StoredEvent is an event as databases hold it: names, numbers and opaque bytes.
+type StoredEvent struct {
+	// ID is the event's unique id.
+	ID string
+	// StreamID is the id of the stream, Version the place in it, from 1 on.
+	StreamID string
+	Version  int64
+	// Topic is the stored name of the type of event.
+	Topic string
+	// Time is when it happened, in UTC and whole microseconds.
+	Time time.Time
+	// Format is the version of the stored format, see [FormatVersion].
+	Format int
+	// Shape is the version of the shape of the event's data, from 1 on.
+	Shape int
+	// Encoding names what State went through, in order, joined by "+": the
+	// transcoder, the compressor, the cipher. "json", "json+zstd".
+	Encoding string
+	// State is the event's data, encoded. Recorders never look into it.
+	State []byte
+	// CorrelationID and CausationID are empty if unknown.
+	CorrelationID string
+	CausationID   string
+	// Headers is a JSON object of strings; nil if there are none.
+	Headers []byte
+	// Tags are for consistency boundaries across streams; nil if there are none.
+	// Recorders keep them; nothing sets them yet.
+	Tags []string
+	// Hash is for the hash chain over stored bytes; nil if there is none.
+	// Recorders keep it; nothing sets it yet.
+	Hash []byte
+}
+
+// Notification is a stored event with its position in the log, for consumers.
+type Notification struct {
+	// Position is the place in the log, in commit order. Positions grow; a
+	// position that is visible means that no lower one will ever appear.
+	Position int64
+	StoredEvent
+}
+
+// Tracking says how far a consumer has got in an upstream log.
+type Tracking struct {
+	// Name names the consumer's tracking: usually the upstream application.
+	// Names are independent of each other.
+	Name string
+	// Position is the position, in the upstream log, that is processed.
+	Position int64
+}
