@@ -1,0 +1,132 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/persistence"
+)
+
+// Error says what could not be done with which database. It is the sentinel that
+// Kind names, and unwraps to the driver's error.
+type Error struct {
+	// Database is the path of the file.
+	Database string
+	// Op is what was to be done: "record".
+	Op string
+	// Kind is the sentinel: [persistence.ErrFull], say; nil if there is none.
+	Kind error
+	// Err is the driver's error.
+	Err error
+}
+
+// Error names the database, the operation and the reason.
+func (e *Error) Error() string {
+	s := fmt.Sprintf("sqlite: %s: %s: ", e.Op, e.Database)
+	if e.Kind != nil {
+		s += e.Kind.Error()
+		if hint := hints[e.Kind]; hint != "" {
+			s += " (" + hint + ")"
+		}
+		s += ": "
+	}
+	return s + e.Err.Error()
+}
+
+// Unwrap returns the sentinel and the driver's error.
+func (e *Error) Unwrap() []error {
+	if e.Kind == nil {
+		return []error{e.Err}
+	}
+	return []error{e.Kind, e.Err}
+}
+
+// hints say what an operator does about an error.
+var hints = map[error]string{
+	persistence.ErrNotDatabase: "the file is something else: check the path",
+	persistence.ErrReadOnly:    "check the permissions of the file and its folder",
+	persistence.ErrFull:        "nothing was stored: free some space and save again",
+	persistence.ErrBusy:        "nothing was stored: another process held the lock too long; see WithBusyTimeout",
+	persistence.ErrCorrupt:     "restore a backup, or try sqlite3's .recover",
+	annals.ErrConfiguration:    "check the path: does the folder exist?",
+	annals.ErrOutcomeUnknown:   "repeat the same save: nothing is stored twice",
+}
+
+// The primary result codes of SQLite that are told apart.
+const (
+	codeError      = 1
+	codeBusy       = 5
+	codeLocked     = 6
+	codeReadOnly   = 8
+	codeInterrupt  = 9
+	codeCorrupt    = 11
+	codeFull       = 13
+	codeCantOpen   = 14
+	codeConstraint = 19
+	codeNotADB     = 26
+
+	codeConstraintUnique     = codeConstraint | 8<<8
+	codeConstraintPrimaryKey = codeConstraint | 6<<8
+)
+
+// moderncCode returns the extended result code in an error of modernc.org/sqlite.
+func moderncCode(err error) (int, bool) {
+	var coder interface{ Code() int }
+	if errors.As(err, &coder) {
+		return coder.Code(), true
+	}
+	return 0, false
+}
+
+func (c *config) primaryCode(err error) int {
+	if code, ok := c.errorCode(err); ok {
+		return code & 0xff
+	}
+	return 0
+}
+
+// isConflict reports whether a statement failed because a row is there already.
+func (c *config) isConflict(err error) bool {
+	code, ok := c.errorCode(err)
+	return ok && (code == codeConstraintUnique || code == codeConstraintPrimaryKey)
+}
+
+func (c *config) isGeneric(err error) bool { return c.primaryCode(err) == codeError }
+
+// errorf says what could not be done. Errors that are typed already, and the
+// context's, stay as they are.
+func (r *Recorder) errorf(ctx context.Context, op string, err error) error {
+	var schema *persistence.SchemaError
+	var wrapped *Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, annals.ErrClosed), errors.Is(err, annals.ErrVersionConflict), errors.Is(err, annals.ErrTrackingConflict),
+		errors.As(err, &schema), errors.As(err, &wrapped):
+		return err
+	case ctx.Err() != nil && (errors.Is(err, ctx.Err()) || r.cfg.primaryCode(err) == codeInterrupt):
+		return ctx.Err()
+	}
+	return &Error{Database: r.name, Op: op, Kind: r.kind(err), Err: err}
+}
+
+func (r *Recorder) kind(err error) error {
+	switch r.cfg.primaryCode(err) {
+	case codeBusy, codeLocked:
+		return persistence.ErrBusy
+	case codeReadOnly:
+		return persistence.ErrReadOnly
+	case codeCorrupt:
+		return persistence.ErrCorrupt
+	case codeFull:
+		return persistence.ErrFull
+	case codeCantOpen:
+		return annals.ErrConfiguration
+	case codeNotADB:
+		return persistence.ErrNotDatabase
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,347 @@
+package sqlite_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/persistence"
+	"github.com/annals-es/annals/sqlite"
+)
+
+// open opens a recorder, and closes it at the end of the test.
+func open(t *testing.T, path string, opts ...sqlite.Option) *sqlite.Recorder {
+	t.Helper()
+	r, err := sqlite.Open(t.Context(), path, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func event(stream string, version int64) persistence.StoredEvent {
+	return persistence.StoredEvent{
+		ID: annals.NewID(), StreamID: stream, Version: version, Topic: "Dog.Registered", Time: time.Unix(1, 0).UTC(),
+		Format: persistence.FormatVersion, Shape: 1, Encoding: "json", State: []byte(`{"Name":"Fido"}`),
+	}
+}
+
+func batch(events ...persistence.StoredEvent) persistence.Batch {
+	return persistence.Batch{Events: events}
+}
+
+// ownStatement is a batch that only runs a statement.
+func ownStatement(statement string) persistence.Batch {
+	return persistence.Batch{Do: func(ctx context.Context, tx any) error {
+		_, err := tx.(*sql.Tx).ExecContext(ctx, statement)
+		return err
+	}}
+}
+
+func count(t *testing.T, r persistence.LogRecorder) (n int) {
+	t.Helper()
+	for _, err := range r.ReadLog(t.Context(), persistence.LogQuery{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	return n
+}
+
+// wantError checks that err is the sentinel and that its text names each of the
+// things.
+func wantError(t *testing.T, err, sentinel error, names ...string) {
+	t.Helper()
+	if !errors.Is(err, sentinel) {
+		t.Fatalf("got error %v, want one that is %q", err, sentinel)
+	}
+	for _, name := range names {
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("error %q does not name %q", err, name)
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	text := filepath.Join(dir, "notes.txt")
+	if err := os.WriteFile(text, []byte(strings.Repeat("This is not a database. ", 500)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		path string
+		opts []sqlite.Option
+		want error
+		says string
+	}{
+		"a file that is no database":           {path: text, want: persistence.ErrNotDatabase, says: "notes.txt"},
+		"a folder that does not exist":         {path: filepath.Join(dir, "no", "x.db"), want: annals.ErrConfiguration, says: "x.db"},
+		"a path that is a folder":              {path: dir, want: annals.ErrConfiguration, says: dir},
+		"no path":                              {path: "", want: annals.ErrConfiguration, says: "path"},
+		"a database in memory":                 {path: ":memory:", want: annals.ErrConfiguration, says: "package memory"},
+		"a prefix with a quote":                {path: "x", opts: []sqlite.Option{sqlite.WithTablePrefix(`a"b`)}, want: annals.ErrConfiguration, says: `a\"b`},
+		"a prefix of SQLite's own":             {path: "x", opts: []sqlite.Option{sqlite.WithTablePrefix("sqlite_x")}, want: annals.ErrConfiguration, says: "sqlite_"},
+		"a prefix that is too long":            {path: "x", opts: []sqlite.Option{sqlite.WithTablePrefix(strings.Repeat("a", 33))}, want: annals.ErrConfiguration, says: "32"},
+		"an unknown synchronous":               {path: "x", opts: []sqlite.Option{sqlite.WithSynchronous("OFF")}, want: annals.ErrConfiguration, says: "OFF"},
+		"a timeout that is not positive":       {path: "x", opts: []sqlite.Option{sqlite.WithBusyTimeout(0)}, want: annals.ErrConfiguration, says: "WithBusyTimeout"},
+		"a poll interval that is not positive": {path: "x", opts: []sqlite.Option{sqlite.WithPollInterval(-1)}, want: annals.ErrConfiguration, says: "WithPollInterval"},
+		"a negative mmap size":                 {path: "x", opts: []sqlite.Option{sqlite.WithMmapSize(-1)}, want: annals.ErrConfiguration, says: "WithMmapSize"},
+		"no readers":                           {path: "x", opts: []sqlite.Option{sqlite.WithReaders(0)}, want: annals.ErrConfiguration, says: "WithReaders"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := sqlite.Open(t.Context(), c.path, c.opts...)
+			wantError(t, err, c.want, c.says)
+		})
+	}
+	if b, err := os.ReadFile(text); err != nil || !strings.HasPrefix(string(b), "This is not") {
+		t.Errorf("the file that is no database was changed: %q, %v", b[:20], err)
+	}
+}
+
+func TestMissingTablesAreNamed(t *testing.T) {
+	t.Parallel()
+	r := open(t, filepath.Join(t.TempDir(), "school.db"))
+	_, err := r.Record(t.Context(), batch(event("a", 1)))
+	wantError(t, err, persistence.ErrSchema, "school.db", "Migrate")
+	for _, err := range r.ReadLog(t.Context(), persistence.LogQuery{}) {
+		wantError(t, err, persistence.ErrSchema, "school.db", "Migrate")
+	}
+	_, _, err = r.MaxPosition(t.Context())
+	wantError(t, err, persistence.ErrSchema)
+	_, _, err = r.MaxTracking(t.Context(), "x")
+	wantError(t, err, persistence.ErrSchema)
+	wantError(t, r.Wait(t.Context(), 0), persistence.ErrSchema)
+
+	if err := r.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Record(t.Context(), batch(event("a", 1))); err != nil {
+		t.Fatalf("after Migrate: %v", err)
+	}
+}
+
+func TestMigrateAgainChangesNothing(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x.db")
+	r, other := open(t, path), open(t, path)
+	errs := make(chan error)
+	for _, r := range []*sqlite.Recorder{r, other, r} {
+		go func() { errs <- r.Migrate(context.WithoutCancel(t.Context())) }()
+	}
+	for range 3 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := r.Record(t.Context(), batch(event("a", 1))); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, other); n != 1 {
+		t.Errorf("%d events after a second Migrate, want 1", n)
+	}
+}
+
+func TestSchemaOfAnotherVersionIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		version string
+		says    string
+		migrate error
+	}{
+		"newer": {"7", "newer version of Annals", persistence.ErrSchema},
+		// Version 0 is what an unfinished migration by hand leaves behind.
+		"older": {"0", "Migrate", persistence.ErrSchema},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := create(t)
+			before := open(t, path)
+			if _, err := before.Record(t.Context(), batch(event("a", 1))); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := before.Record(t.Context(), ownStatement("UPDATE annals_schema SET version = "+c.version)); err != nil {
+				t.Fatal(err)
+			}
+			r := open(t, path)
+			_, err := r.Record(t.Context(), batch(event("a", 2)))
+			wantError(t, err, persistence.ErrSchema, path, c.says)
+			wantError(t, r.Migrate(t.Context()), c.migrate, path)
+			if n := count(t, before); n != 1 {
+				t.Errorf("%d events, want the 1 of before", n)
+			}
+		})
+	}
+}
+
+func TestTablesOfAnotherToolAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), "CREATE TABLE annals_events (x TEXT); INSERT INTO annals_events VALUES ('theirs')"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r := open(t, path)
+	wantError(t, r.Migrate(t.Context()), persistence.ErrSchema, path, "WithTablePrefix")
+	var tables int
+	_, err = r.Record(t.Context(), batch(event("a", 1)))
+	wantError(t, err, persistence.ErrSchema)
+	if n, err := countRows(t, path, "SELECT count(*) FROM sqlite_schema WHERE type = 'table'"); err != nil || n != 1 {
+		t.Errorf("%d tables (%d, %v), want theirs alone", n, tables, err)
+	}
+}
+
+func countRows(t *testing.T, path, query string) (n int, err error) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	return n, db.QueryRowContext(t.Context(), query).Scan(&n)
+}
+
+// B28.
+func TestSeveralApplicationsShareOneFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x.db")
+	dogs := open(t, path, sqlite.WithTablePrefix("dogs_"))
+	cats := open(t, path, sqlite.WithTablePrefix("cats_"))
+	for _, r := range []*sqlite.Recorder{dogs, cats} {
+		if err := r.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range int64(10) {
+		if _, err := dogs.Record(t.Context(), batch(event("a", n+1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	positions, err := cats.Record(t.Context(), batch(event("a", 1)))
+	if err != nil || len(positions) != 1 || positions[0] != 1 {
+		t.Errorf("the first save of the second application: positions %v, error %v; want [1]", positions, err)
+	}
+	if d, c := count(t, dogs), count(t, cats); d != 10 || c != 1 {
+		t.Errorf("%d and %d events, want 10 and 1", d, c)
+	}
+}
+
+// The database is limited to few pages, so that SQLite itself reports that it is
+// full.
+func TestFullDatabase(t *testing.T) {
+	t.Parallel()
+	path := create(t)
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=max_page_count(40)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1) // the limit is one of the connection
+	r, err := sqlite.New(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	stored := int64(0)
+	for {
+		e := event("a", stored+1)
+		e.State = make([]byte, 3000)
+		if _, err = r.Record(t.Context(), batch(e)); err != nil {
+			break
+		}
+		stored++
+	}
+	wantError(t, err, persistence.ErrFull, "space")
+	if errors.Is(err, annals.ErrOutcomeUnknown) {
+		t.Errorf("the outcome is known: %v", err)
+	}
+	if n := count(t, r); int64(n) != stored || stored == 0 {
+		t.Errorf("%d events stored, %d acknowledged", n, stored)
+	}
+	// A large save and small ones at the same moment: each has its own result.
+	if _, err := db.ExecContext(t.Context(), "PRAGMA max_page_count = 60"); err != nil {
+		t.Fatal(err)
+	}
+	results := make(chan error)
+	for n := range int64(8) {
+		go func() {
+			e := event(annals.NewID(), 1)
+			if n == 3 {
+				e.State = make([]byte, 1<<20)
+			}
+			_, err := r.Record(context.WithoutCancel(t.Context()), batch(e))
+			results <- err
+		}()
+	}
+	failed := 0
+	for range 8 {
+		if err := <-results; err != nil {
+			wantError(t, err, persistence.ErrFull)
+			failed++
+		}
+	}
+	if n := count(t, r); failed != 1 || int64(n) != stored+7 {
+		t.Errorf("%d saves failed, %d events are stored; want 1 and %d", failed, n, stored+7)
+	}
+}
+
+func TestDamagedRowIsAnError(t *testing.T) {
+	t.Parallel()
+	r := open(t, create(t))
+	e := event("a", 1)
+	e.Tags = []string{"x"}
+	if _, err := r.Record(t.Context(), batch(e)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Record(t.Context(), ownStatement("UPDATE annals_events SET tags = 'not json'")); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range r.ReadLog(t.Context(), persistence.LogQuery{}) {
+		wantError(t, err, persistence.ErrCorrupt, "position 1")
+	}
+}
+
+func TestLockHeldByOthersIsBusy(t *testing.T) {
+	t.Parallel()
+	path := create(t)
+	r := open(t, path, sqlite.WithBusyTimeout(time.Millisecond))
+	db, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Record(t.Context(), batch(event("a", 1)))
+	wantError(t, err, persistence.ErrBusy, path)
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Record(t.Context(), batch(event("a", 1))); err != nil {
+		t.Errorf("once the lock is free: %v", err)
+	}
+}

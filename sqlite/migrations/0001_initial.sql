@@ -1,0 +1,30 @@
+-- The tables of one application. The prefix annals_ is replaced by the one that
+-- the recorder was given.
+
+CREATE TABLE annals_schema (
+	version INTEGER NOT NULL -- of these tables: the number of the last migration
+);
+
+CREATE TABLE annals_events (
+	position       INTEGER PRIMARY KEY, -- in commit order: there is one writer at a time, and events are never deleted
+	stream_id      TEXT    NOT NULL,
+	version        INTEGER NOT NULL CHECK (version > 0),
+	event_id       TEXT    NOT NULL,
+	topic          TEXT    NOT NULL,
+	time           INTEGER NOT NULL,    -- microseconds since 1970-01-01 00:00 UTC
+	format         INTEGER NOT NULL,    -- version of the stored format
+	shape          INTEGER NOT NULL,    -- version of the shape of the event's data
+	encoding       TEXT    NOT NULL,    -- what state went through: json, json+zstd, …
+	state          BLOB    NOT NULL,
+	correlation_id TEXT,
+	causation_id   TEXT,
+	headers        BLOB,                -- a JSON object of strings
+	tags           TEXT,                -- a JSON array of strings
+	hash           BLOB,
+	UNIQUE (stream_id, version)
+);
+
+CREATE TABLE annals_tracking (
+	name     TEXT    NOT NULL PRIMARY KEY,
+	position INTEGER NOT NULL
+) WITHOUT ROWID;

@@ -1,0 +1,193 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/annals-es/annals/persistence"
+)
+
+// migrations are the SQL files that make the tables, in order. Who may not let a
+// program change a schema runs them by hand, and then sets the version:
+//
+//	INSERT INTO annals_schema (version) VALUES (1)
+//
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+const defaultPrefix = "annals_"
+
+// schemaVersion is the version of the tables that this code works with: the
+// number of migrations.
+const schemaVersion = 1
+
+// Migrate creates the tables, or brings older ones up to date, in one
+// transaction. It does nothing if they are. It returns [persistence.ErrSchema] if
+// they are newer than this code, or if there are tables of the same names that
+// are not a recorder's.
+func (r *Recorder) Migrate(ctx context.Context) error {
+	if err := r.open(); err != nil {
+		return err
+	}
+	err := r.migrate(ctx)
+	if err == nil {
+		err = r.usable(ctx)
+	}
+	return r.errorf(ctx, "migrate", err)
+}
+
+func (r *Recorder) migrate(ctx context.Context) (err error) {
+	tx, err := r.writeDB.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ignoreDone(tx.Rollback()))
+		}
+	}()
+	have, err := r.schemaVersion(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if have > schemaVersion {
+		return r.schemaError(have)
+	}
+	if have == schemaVersion {
+		return tx.Rollback()
+	}
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return err
+	}
+	for _, file := range files[have:] {
+		text, err := migrations.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, strings.ReplaceAll(string(text), defaultPrefix, r.cfg.prefix)); err != nil {
+			if r.cfg.isGeneric(err) {
+				return fmt.Errorf("%s: a table of this prefix exists that no recorder made; choose another WithTablePrefix: %w: %w",
+					path.Base(file), persistence.ErrSchema, err)
+			}
+			return fmt.Errorf("%s: %w", path.Base(file), err)
+		}
+	}
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %sschema", r.cfg.prefix)); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO %sschema (version) VALUES (?)", r.cfg.prefix), schemaVersion); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+type queryer interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// schemaVersion returns the version of the tables; 0 if there are none.
+func (r *Recorder) schemaVersion(ctx context.Context, q queryer) (version int, err error) {
+	var tables int
+	const count = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN (?1 || 'schema', ?1 || 'events', ?1 || 'tracking')"
+	if err := q.QueryRowContext(ctx, count, r.cfg.prefix).Scan(&tables); err != nil {
+		return 0, err
+	}
+	if tables < 3 {
+		return 0, nil
+	}
+	err = q.QueryRowContext(ctx, fmt.Sprintf("SELECT version FROM %sschema", r.cfg.prefix)).Scan(&version)
+	return version, err
+}
+
+func (r *Recorder) schemaError(have int) error {
+	return &persistence.SchemaError{Where: fmt.Sprintf("sqlite: %s: %s*", r.name, r.cfg.prefix), Have: have, Want: schemaVersion}
+}
+
+// ensureReady checks the version of the tables and prepares the statements, once.
+func (r *Recorder) ensureReady(ctx context.Context) error {
+	if r.ready.Load() {
+		return nil
+	}
+	r.readying.Lock()
+	defer r.readying.Unlock()
+	if r.ready.Load() {
+		return nil
+	}
+	have, err := r.schemaVersion(ctx, r.readDB)
+	if err != nil {
+		return err
+	}
+	if have != schemaVersion {
+		return r.schemaError(have)
+	}
+	if err := r.prepare(ctx); err != nil {
+		return err
+	}
+	r.ready.Store(true)
+	return nil
+}
+
+// prepared are the statements that every call uses.
+type prepared struct {
+	insertFirst, insertNext, track          *sql.Stmt // of the writer
+	stream, streamDesc, log, logTopics      *sql.Stmt // of the readers
+	maxPosition, maxTracking                *sql.Stmt
+	storedEvent, maxVersion, storedTracking *sql.Stmt // of the writer, after a conflict
+}
+
+const columns = "stream_id, version, event_id, topic, time, format, shape, encoding, state, " +
+	"correlation_id, causation_id, headers, tags, hash"
+
+func (r *Recorder) prepare(ctx context.Context) error {
+	s := &r.stmts
+	for _, p := range []struct {
+		stmt **sql.Stmt
+		db   *sql.DB
+		text string
+	}{
+		{&s.insertFirst, r.writeDB, "INSERT INTO annals_events (" + columns + ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+		// The condition keeps a stream without gaps. That the version is not
+		// taken is what the unique index is for.
+		{&s.insertNext, r.writeDB, "INSERT INTO annals_events (" + columns + ") SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14 " +
+			"WHERE EXISTS (SELECT 1 FROM annals_events WHERE stream_id = ?1 AND version = ?2 - 1)"},
+		{&s.track, r.writeDB, "INSERT INTO annals_tracking (name, position) VALUES (?, ?) " +
+			"ON CONFLICT (name) DO UPDATE SET position = excluded.position WHERE excluded.position > position"},
+		{&s.storedEvent, r.writeDB, "SELECT position, event_id FROM annals_events WHERE stream_id = ? AND version = ?"},
+		{&s.maxVersion, r.writeDB, "SELECT coalesce(max(version), 0) FROM annals_events WHERE stream_id = ?"},
+		{&s.storedTracking, r.writeDB, "SELECT position FROM annals_tracking WHERE name = ?"},
+		{&s.stream, r.readDB, "SELECT 0, " + columns + " FROM annals_events " +
+			"WHERE stream_id = ? AND version > ? AND version <= ? ORDER BY version LIMIT ?"},
+		{&s.streamDesc, r.readDB, "SELECT 0, " + columns + " FROM annals_events " +
+			"WHERE stream_id = ? AND version > ? AND version <= ? ORDER BY version DESC LIMIT ?"},
+		{&s.log, r.readDB, "SELECT position, " + columns + " FROM annals_events " +
+			"WHERE position > ? AND position <= ? ORDER BY position LIMIT ?"},
+		{&s.logTopics, r.readDB, "SELECT position, " + columns + " FROM annals_events " +
+			"WHERE position > ? AND position <= ? AND topic IN (SELECT value FROM json_each(?)) ORDER BY position LIMIT ?"},
+		{&s.maxPosition, r.readDB, "SELECT max(position) FROM annals_events"},
+		{&s.maxTracking, r.readDB, "SELECT position FROM annals_tracking WHERE name = ?"},
+	} {
+		stmt, err := p.db.PrepareContext(ctx, strings.ReplaceAll(p.text, defaultPrefix, r.cfg.prefix))
+		if err != nil {
+			return err
+		}
+		if *p.stmt != nil {
+			_ = (*p.stmt).Close() // of an earlier try that failed half-way
+		}
+		*p.stmt = stmt
+	}
+	return nil
+}
+
+func ignoreDone(err error) error {
+	if errors.Is(err, sql.ErrTxDone) {
+		return nil
+	}
+	return err
+}

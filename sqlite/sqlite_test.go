@@ -1,0 +1,107 @@
+package sqlite_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/annals-es/annals/recordertest"
+	"github.com/annals-es/annals/sqlite"
+)
+
+// backend is the recorder as the conformance suite and the benchmarks see it. An
+// address is the path of the file.
+func backend() recordertest.Backend {
+	return recordertest.Backend{
+		Name:   "sqlite",
+		Create: create,
+		Open: func(ctx context.Context, path string) (recordertest.Recorder, error) {
+			return sqlite.Open(ctx, path)
+		},
+		Features:   recordertest.Features{Durable: true, Processes: true, Transactions: true},
+		Statements: &recordertest.Statements{Insert: insertOwn, Count: countOwn},
+		Bare:       newBare,
+	}
+}
+
+func TestMain(m *testing.M) { recordertest.Main(m, backend()) }
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	recordertest.Run(t, backend())
+}
+
+// TestConformanceOfNew runs the suite on a recorder that uses its caller's own
+// database.
+func TestConformanceOfNew(t *testing.T) {
+	t.Parallel()
+	b := backend()
+	b.Name = "sqlite.New"
+	b.Open = func(ctx context.Context, path string) (recordertest.Recorder, error) {
+		db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)")
+		if err != nil {
+			return nil, err
+		}
+		r, err := sqlite.New(ctx, db)
+		if err != nil {
+			return nil, fmt.Errorf("%w (close: %w)", err, db.Close())
+		}
+		return &ownDatabase{Recorder: r, db: db}, nil
+	}
+	recordertest.Run(t, b)
+}
+
+// ownDatabase closes the database with the recorder.
+type ownDatabase struct {
+	*sqlite.Recorder
+	db *sql.DB
+}
+
+func (r *ownDatabase) Close() error {
+	if err := r.Recorder.Close(); err != nil {
+		return err
+	}
+	return r.db.Close()
+}
+
+// create makes an empty store, with a table of the caller's own.
+func create(tb testing.TB) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "events.db")
+	r, err := sqlite.Open(tb.Context(), path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := r.Migrate(tb.Context()); err != nil {
+		tb.Fatal(err)
+	}
+	_, err = r.Record(tb.Context(), ownStatement("CREATE TABLE own (key TEXT NOT NULL)"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	return path
+}
+
+func insertOwn(ctx context.Context, tx any, key string) error {
+	_, err := tx.(*sql.Tx).ExecContext(ctx, "INSERT INTO own (key) VALUES (?)", key)
+	return err
+}
+
+func countOwn(ctx context.Context, path, key string) (n int, err error) {
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if e := db.Close(); err == nil {
+			err = e
+		}
+	}()
+	err = db.QueryRowContext(ctx, "SELECT count(*) FROM own WHERE key = ?", key).Scan(&n)
+	return n, err
+}
