@@ -1,0 +1,121 @@
+package annals_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/annals-es/annals"
+)
+
+// B3.
+func TestNamedIDIsTheSameForTheSameName(t *testing.T) {
+	t.Parallel()
+	a, b := annals.NamedID("/pages", "Home"), annals.NamedID("/pages", "Home")
+	if a != b {
+		t.Errorf("two ids for one name: %s, %s", a, b)
+	}
+	if want := "2aa3855a-dbf8-5001-bb54-851a20c47dee"; a != want {
+		t.Errorf("the id of the name is %s; it was %s before: what is stored is found by it", a, want)
+	}
+	for _, other := range []string{annals.NamedID("/pages", "home"), annals.NamedID("/page", "Home"), annals.NewID()} {
+		if other == a {
+			t.Errorf("another name has the same id %s", a)
+		}
+	}
+}
+
+func TestNewIDsAreUniqueAndOrdered(t *testing.T) {
+	t.Parallel()
+	last := ""
+	for range 10_000 {
+		id := annals.NewID()
+		if id <= last || annals.CheckID("stream id", id) != nil {
+			t.Fatalf("id %s after %s", id, last)
+		}
+		last = id
+	}
+}
+
+func TestCheckID(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ id, says string }{
+		"empty":     {"", "is empty"},
+		"too long":  {strings.Repeat("x", 256), "256 bytes"},
+		"not UTF-8": {"a\xffb", "UTF-8"},
+		"a NUL":     {"a\x00b", "NUL"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			wantError(t, annals.CheckID("stream id", c.id), annals.ErrInvalidID, "stream id", c.says)
+		})
+	}
+	for _, id := range []string{"x", strings.Repeat("x", 255), "späti/火 '\"%"} {
+		if err := annals.CheckID("stream id", id); err != nil {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+}
+
+// B7.
+func TestDefinePanicsWhereTheProgramIsWrong(t *testing.T) {
+	t.Parallel()
+	on := annals.On[Registered, Dog]
+	for name, c := range map[string]struct {
+		define func()
+		says   []string
+	}{
+		"two events with one name": {
+			func() { annals.Define("Dog", on("A"), annals.On[TrickAdded]("A")) }, []string{"Dog.A", "Registered", "TrickAdded"},
+		},
+		"a former name that is taken": {
+			func() { annals.Define("Dog", on("A"), annals.On[TrickAdded]("B", annals.FormerName("A"))) }, []string{"Dog.A"},
+		},
+		"one Go type with two names": {func() { annals.Define("Dog", on("A"), on("B")) }, []string{"Registered", `"A"`, `"B"`}},
+		"no name":                    {func() { annals.Define("", on("A")) }, []string{`""`}},
+		"no name of an event":        {func() { annals.Define("Dog", on("")) }, []string{`""`}},
+		"a dot in a name":            {func() { annals.Define("my.Dog", on("A")) }, []string{"my.Dog"}},
+		"a space in an event's name": {func() { annals.Define("Dog", on("A B")) }, []string{"A B"}},
+		"an event type that points":  {func() { annals.Define("Dog", annals.On[*Registered]("A")) }, []string{"*annals_test.Registered"}},
+		"an event type that is an interface": {
+			func() { annals.Define("Dog", annals.On[annals.Applier[Dog]]("A")) }, []string{"interface"},
+		},
+		"no events": {func() { annals.Define[Dog]("Dog") }, []string{"annals.On"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			wantPanic(t, c.define, c.says...)
+		})
+	}
+}
+
+// B7.
+func TestEventTypesHaveStableNames(t *testing.T) {
+	t.Parallel()
+	types := Dogs.EventTypes()
+	if len(types) != 3 || Dogs.Name() != "Dog" {
+		t.Fatalf("%d event types of %q", len(types), Dogs.Name())
+	}
+	trick := types[1]
+	if got := trick.Topic(); got != "Dog.TrickAdded" {
+		t.Errorf("topic %q", got)
+	}
+	if got := strings.Join(trick.FormerTopics(), " "); got != "Dog.TrickLearned Hound.TrickAdded" {
+		t.Errorf("former topics %q", got)
+	}
+	data, err := trick.Decode(func(target any) error {
+		target.(*TrickAdded).Trick = "sit"
+		return nil
+	})
+	if err != nil || data != (TrickAdded{Trick: "sit"}) {
+		t.Errorf("decoded %#v, %v", data, err)
+	}
+}
+
+func TestOneEventDefInTwoDefines(t *testing.T) {
+	t.Parallel()
+	def := annals.On[Registered]("Registered", annals.FormerName("Added"))
+	puppies, seniors := annals.Define("Puppy", def), annals.Define("Senior", def)
+	if p, s := puppies.EventTypes()[0].Topic(), seniors.EventTypes()[0].Topic(); p != "Puppy.Registered" || s != "Senior.Registered" {
+		t.Errorf("topics %s and %s", p, s)
+	}
+}
