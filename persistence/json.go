@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
 // JSON returns the default transcoder: compact JSON by the rules of Go's
@@ -19,7 +20,7 @@ import (
 // UnmarshalJSON); interfaces, except an any that holds what JSON itself has;
 // strings that are not UTF-8; floats that are not numbers. Nil and empty slices
 // and maps stay different. Times keep their instant and offset, not the name of
-// their zone.
+// their zone. A time.Duration is a number of nanoseconds.
 func JSON() Transcoder { return jsonTranscoder{} }
 
 type jsonTranscoder struct{}
@@ -32,6 +33,7 @@ var jsonOptions = json.JoinOptions( //nolint:gochecknoglobals // built once: the
 	json.Deterministic(true),
 	json.FormatNilSliceAsNull(true),
 	json.FormatNilMapAsNull(true),
+	jsonv1.FormatDurationAsNano(true),
 )
 
 func (jsonTranscoder) Name() string { return "json" }
