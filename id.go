@@ -32,7 +32,7 @@ func NamedID(path, name string) string {
 // empty, longer than [MaxIDLength] bytes, not UTF-8, or holds a NUL byte. What
 // says which id it is, for the error: "stream id", say.
 func CheckID(what, id string) error {
-	reason := ""
+	var reason string
 	switch {
 	case id == "":
 		reason = "is empty"

@@ -147,11 +147,11 @@ func (m *model) build(defs []*EventType) error {
 		return err
 	}
 	if len(defs) == 0 {
-		return fmt.Errorf("no events; add annals.On[…](…)") //nolint:err113 // the text of a panic
+		return fmt.Errorf("no events; add annals.On[…](…)")
 	}
 	for _, given := range defs {
 		if given == nil {
-			return fmt.Errorf("an EventDef that was not made by On") //nolint:err113 // the text of a panic
+			return fmt.Errorf("an EventDef that was not made by On")
 		}
 		def := *given // an EventDef may be used in two Defines
 		if err := m.add(&def); err != nil {
@@ -166,10 +166,10 @@ func (m *model) add(def *EventType) error {
 		return err
 	}
 	if k := def.goType.Kind(); k == reflect.Pointer || k == reflect.Interface {
-		return fmt.Errorf("event %q: %v is a %v; an event is a value", def.name, def.goType, k) //nolint:err113 // the text of a panic
+		return fmt.Errorf("event %q: %v is a %v; an event is a value", def.name, def.goType, k)
 	}
 	if other, ok := m.byGoType[def.goType]; ok {
-		return fmt.Errorf("%v is both %q and %q", def.goType, other.name, def.name) //nolint:err113 // the text of a panic
+		return fmt.Errorf("%v is both %q and %q", def.goType, other.name, def.name)
 	}
 	def.topic = m.name + "." + def.name
 	def.formerTopics = nil
@@ -181,7 +181,7 @@ func (m *model) add(def *EventType) error {
 	}
 	for _, topic := range slices.Concat([]string{def.topic}, def.formerTopics) {
 		if other, ok := m.byTopic[topic]; ok {
-			return fmt.Errorf("two events are named %s: %v and %v", topic, other.goType, def.goType) //nolint:err113 // the text of a panic
+			return fmt.Errorf("two events are named %s: %v and %v", topic, other.goType, def.goType)
 		}
 		m.byTopic[topic] = def
 	}
@@ -193,7 +193,7 @@ func (m *model) add(def *EventType) error {
 func checkName(name string) error {
 	bad := func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '-' }
 	if name == "" || !utf8.ValidString(name) || strings.ContainsFunc(name, bad) {
-		return fmt.Errorf("bad name %q; a name has letters, digits, '_' and '-'", name) //nolint:err113 // the text of a panic
+		return fmt.Errorf("bad name %q; a name has letters, digits, '_' and '-'", name)
 	}
 	return nil
 }

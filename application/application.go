@@ -22,7 +22,7 @@ type Application struct {
 	mapper   *persistence.Mapper
 	retries  int
 
-	closing context.Context // done when Close is called, with annals.ErrClosed
+	closing context.Context //nolint:containedctx // done when Close is called, with annals.ErrClosed
 	cancel  context.CancelCauseFunc
 	mu      sync.RWMutex // read-held by running saves
 	closed  bool
@@ -159,7 +159,7 @@ func (a *Application) usable() error {
 
 // errorf says which application could not do what.
 func (a *Application) errorf(verb string, err error) error {
-	if err == nil || errors.As(err, new(*Error)) {
+	if _, ok := errors.AsType[*Error](err); ok || err == nil {
 		return err
 	}
 	return &Error{Application: a.name, Op: verb, Err: err}

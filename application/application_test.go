@@ -276,7 +276,11 @@ func TestSaveRefusesWhatCouldNotBeLoaded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unknown.Close()
+	t.Cleanup(func() {
+		if err := unknown.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	_, err = unknown.Save(t.Context(), fido)
 	wantError(t, err, annals.ErrUnknownTopic, "Dog.Registered", "NewRepository")
 	if len(fido.PendingEvents()) != 1 {

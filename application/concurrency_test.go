@@ -358,8 +358,8 @@ func TestCloseWaitsForRunningSaves(t *testing.T) {
 		wantError(t, err, annals.ErrClosed)
 	}
 	select {
-	case <-closed:
-		t.Error("Close did not wait for the save")
+	case err := <-closed:
+		t.Errorf("Close did not wait for the save: %v", err)
 	default:
 	}
 	close(r.finish)

@@ -30,7 +30,7 @@ func (a *Application) Subscribe(ctx context.Context, opts ...ReadOption) iter.Se
 }
 
 func (a *Application) read(
-	ctx context.Context, op string, opts []ReadOption,
+	parent context.Context, op string, opts []ReadOption,
 	source func(context.Context, persistence.LogQuery) iter.Seq2[persistence.Notification, error],
 ) iter.Seq2[Notification, error] {
 	var q persistence.LogQuery
@@ -38,9 +38,7 @@ func (a *Application) read(
 		o.applyRead(&q)
 	}
 	return func(yield func(Notification, error) bool) {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		stop := context.AfterFunc(a.closing, func() { cancel(annals.ErrClosed) })
+		ctx, stop := a.untilClosed(parent)
 		defer stop()
 		if err := a.usable(); err != nil {
 			yield(Notification{}, a.errorf(op, err))
@@ -61,6 +59,17 @@ func (a *Application) read(
 				return
 			}
 		}
+	}
+}
+
+// untilClosed returns a context that also ends, with [annals.ErrClosed] as its
+// cause, when the application is closed.
+func (a *Application) untilClosed(parent context.Context) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	unregister := context.AfterFunc(a.closing, func() { cancel(annals.ErrClosed) })
+	return ctx, func() {
+		unregister()
+		cancel(nil)
 	}
 }
 

@@ -144,8 +144,7 @@ func (r *Repository[A]) events(
 
 // notFoundAt adds to a not-found error which state was asked for.
 func notFoundAt(err error, at string) error {
-	var notFound *annals.NotFoundError
-	if errors.As(err, &notFound) {
+	if notFound, ok := errors.AsType[*annals.NotFoundError](err); ok {
 		e := *notFound
 		e.At = at
 		return &e

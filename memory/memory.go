@@ -117,17 +117,23 @@ func (r *Recorder) stored(events []persistence.StoredEvent) ([]int64, bool) {
 func (r *Recorder) append(events []persistence.StoredEvent) []int64 {
 	positions := make([]int64, len(events))
 	for i, e := range events {
-		e.State, e.Headers, e.Hash = slices.Clone(e.State), slices.Clone(e.Headers), slices.Clone(e.Hash)
-		e.Tags = slices.Clone(e.Tags)
 		positions[i] = int64(len(r.log)) + 1
 		r.streams[e.StreamID] = append(r.streams[e.StreamID], len(r.log))
-		r.log = append(r.log, persistence.Notification{Position: positions[i], StoredEvent: e})
+		r.log = append(r.log, persistence.Notification{Position: positions[i], StoredEvent: clone(e)})
 	}
 	if len(events) > 0 {
 		close(r.changed)
 		r.changed = make(chan struct{})
 	}
 	return positions
+}
+
+// clone returns the event with memory of its own: neither who records an event
+// nor who reads one can change what is stored.
+func clone(e persistence.StoredEvent) persistence.StoredEvent {
+	e.State, e.Headers, e.Hash = slices.Clone(e.State), slices.Clone(e.Headers), slices.Clone(e.Hash)
+	e.Tags = slices.Clone(e.Tags)
+	return e
 }
 
 // ReadStream yields events of a stream, as they were when the iteration began.
@@ -160,7 +166,7 @@ func (r *Recorder) ReadStream(ctx context.Context, streamID string, q persistenc
 				yield(persistence.StoredEvent{}, err)
 				return
 			}
-			if !yield(log[stream[i]].StoredEvent, nil) {
+			if !yield(clone(log[stream[i]].StoredEvent), nil) {
 				return
 			}
 		}
@@ -178,7 +184,7 @@ func (r *Recorder) ReadLog(ctx context.Context, q persistence.LogQuery) iter.Seq
 			yield(persistence.Notification{}, err)
 			return
 		}
-		n := 0
+		yielded := 0
 		for i := max(q.After, 0); i < int64(len(log)) && (q.UpTo <= 0 || i < q.UpTo); i++ {
 			if len(q.Topics) > 0 && !slices.Contains(q.Topics, log[i].Topic) {
 				continue
@@ -187,10 +193,11 @@ func (r *Recorder) ReadLog(ctx context.Context, q persistence.LogQuery) iter.Seq
 				yield(persistence.Notification{}, err)
 				return
 			}
-			if !yield(log[i], nil) {
+			n := persistence.Notification{Position: log[i].Position, StoredEvent: clone(log[i].StoredEvent)}
+			if !yield(n, nil) {
 				return
 			}
-			if n++; n == q.Limit {
+			if yielded++; yielded == q.Limit {
 				return
 			}
 		}

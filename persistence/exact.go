@@ -3,6 +3,7 @@ package persistence
 import (
 	"encoding"
 	"fmt"
+	"iter"
 	"reflect"
 	"strings"
 	"sync"
@@ -16,7 +17,7 @@ type exactness struct {
 	dynamic bool  // it depends on the value, because there is an any in it
 }
 
-var exactTypes sync.Map //nolint:gochecknoglobals // a cache, reflect.Type → exactness
+var exactTypes sync.Map // a cache, reflect.Type → exactness
 
 // checkExact returns an error that names the type and field if the value would
 // not come back from JSON as it is. What only the encoder can see (text that is
@@ -24,7 +25,7 @@ var exactTypes sync.Map //nolint:gochecknoglobals // a cache, reflect.Type → e
 func checkExact(value any) error {
 	t := reflect.TypeOf(value)
 	if t == nil {
-		return fmt.Errorf("there is no data (nil)") //nolint:err113 // wrapped in an EncodeError
+		return fmt.Errorf("there is no data (nil)")
 	}
 	x, ok := exactTypes.Load(t)
 	if !ok {
@@ -96,10 +97,9 @@ func (i *inspector) walkStruct(t reflect.Type, path string) error {
 }
 
 // fields yields the fields of a struct that are meant to be stored.
-func fields(t reflect.Type) func(yield func(reflect.StructField) bool) {
+func fields(t reflect.Type) iter.Seq[reflect.StructField] {
 	return func(yield func(reflect.StructField) bool) {
-		for n := range t.NumField() {
-			f := t.Field(n)
+		for f := range t.Fields() {
 			if f.Tag.Get("json") == "-" || f.Name == "_" {
 				continue
 			}
@@ -111,7 +111,7 @@ func fields(t reflect.Type) func(yield func(reflect.StructField) bool) {
 }
 
 func inexact(path, format string, args ...any) error {
-	return fmt.Errorf("%s "+format, append([]any{path}, args...)...) //nolint:err113 // wrapped in an EncodeError
+	return fmt.Errorf("%s "+format, append([]any{path}, args...)...)
 }
 
 var (
@@ -126,8 +126,8 @@ var (
 
 // ownJSON reports whether the type says itself how it is encoded and decoded.
 func ownJSON(t reflect.Type) (encodes, decodes bool) {
-	implements := func(any ...reflect.Type) bool {
-		for _, i := range any {
+	implements := func(interfaces ...reflect.Type) bool {
+		for _, i := range interfaces {
 			if t.Implements(i) || t.Kind() != reflect.Interface && reflect.PointerTo(t).Implements(i) {
 				return true
 			}
@@ -174,8 +174,8 @@ func checkValue(v reflect.Value, path string) error {
 			}
 		}
 	case reflect.Map:
-		for iter := v.MapRange(); iter.Next(); {
-			if err := checkValue(iter.Value(), path); err != nil {
+		for entries := v.MapRange(); entries.Next(); {
+			if err := checkValue(entries.Value(), path); err != nil {
 				return err
 			}
 		}

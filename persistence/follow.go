@@ -11,31 +11,16 @@ import (
 // an upper bound of q end it as well.
 func Follow(ctx context.Context, r LogRecorder, q LogQuery) iter.Seq2[Notification, error] {
 	return func(yield func(Notification, error) bool) {
-		q := q
-		for {
-			// The head is read first: what is then found up to it is complete,
-			// because no position at or below a visible one appears later.
-			head, ok, err := r.MaxPosition(ctx)
-			if err != nil {
-				yield(Notification{}, err)
-				return
-			}
-			if ok && head > q.After {
-				next := q
-				if next.UpTo == 0 || next.UpTo > head {
-					next.UpTo = head
+		for q := q; ; {
+			for n, err := range catchUp(ctx, r, &q) {
+				if !yield(n, err) || err != nil {
+					return
 				}
-				for n, err := range r.ReadLog(ctx, next) {
-					if !yield(n, err) || err != nil {
+				if q.Limit > 0 {
+					if q.Limit--; q.Limit == 0 {
 						return
 					}
-					if q.Limit > 0 {
-						if q.Limit--; q.Limit == 0 {
-							return
-						}
-					}
 				}
-				q.After = head
 			}
 			if q.UpTo > 0 && q.After >= q.UpTo {
 				return
@@ -45,5 +30,33 @@ func Follow(ctx context.Context, r LogRecorder, q LogQuery) iter.Seq2[Notificati
 				return
 			}
 		}
+	}
+}
+
+// catchUp yields what q selects up to the present head of the log, and then moves
+// q behind that head, whether or not something was selected: what follows is
+// waited for there.
+func catchUp(ctx context.Context, r LogRecorder, q *LogQuery) iter.Seq2[Notification, error] {
+	return func(yield func(Notification, error) bool) {
+		// The head is read first: what is then found up to it is complete,
+		// because no position at or below a visible one appears later.
+		head, ok, err := r.MaxPosition(ctx)
+		if err != nil {
+			yield(Notification{}, err)
+			return
+		}
+		if !ok || head <= q.After {
+			return
+		}
+		next := *q
+		if next.UpTo <= 0 || next.UpTo > head {
+			next.UpTo = head
+		}
+		for n, err := range r.ReadLog(ctx, next) {
+			if !yield(n, err) || err != nil {
+				return
+			}
+		}
+		q.After = head
 	}
 }

@@ -28,7 +28,7 @@ type jsonTranscoder struct{}
 // headersJSON encodes the headers of events, whatever the transcoder.
 var headersJSON jsonTranscoder
 
-var jsonOptions = json.JoinOptions( //nolint:gochecknoglobals // built once: the options are constant
+var jsonOptions = json.JoinOptions( // built once: the options are constant
 	json.DefaultOptionsV2(),
 	json.Deterministic(true),
 	json.FormatNilSliceAsNull(true),
@@ -59,9 +59,8 @@ func (jsonTranscoder) Decode(data []byte, target any) error {
 // withoutData returns an error that says what err says without the values that
 // the texts of JSON errors quote: event data stays out of errors and logs.
 func withoutData(err error, root reflect.Type) error {
-	var semantic *json.SemanticError
-	if errors.As(err, &semantic) {
-		where := fmt.Sprint(root)
+	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
+		where := root.String()
 		if path := fieldPath(root, semantic.JSONPointer); path != "" {
 			where += "." + path
 		}
@@ -72,20 +71,19 @@ func withoutData(err error, root reflect.Type) error {
 		if t := semantic.GoType; t != nil && t != root {
 			where += fmt.Sprintf(" (%v)", t)
 		}
-		return fmt.Errorf("%s: %s", where, what) //nolint:err113 // wrapped in an EncodeError or DecodeError
+		return fmt.Errorf("%s: %s", where, what)
 	}
-	var syntactic *jsontext.SyntacticError
-	if errors.As(err, &syntactic) {
-		where := fmt.Sprint(root)
+	if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		where := root.String()
 		if path := fieldPath(root, syntactic.JSONPointer); path != "" {
 			where += "." + path
 		}
 		if syntactic.ByteOffset > 0 || syntactic.JSONPointer == "" {
-			return fmt.Errorf("%s: the JSON is not valid at byte %d", where, syntactic.ByteOffset) //nolint:err113 // as above
+			return fmt.Errorf("%s: the JSON is not valid at byte %d", where, syntactic.ByteOffset)
 		}
-		return fmt.Errorf("%s: the JSON is not valid", where) //nolint:err113 // as above
+		return fmt.Errorf("%s: the JSON is not valid", where)
 	}
-	return fmt.Errorf("%v: the JSON is not valid", root) //nolint:err113 // as above
+	return fmt.Errorf("%v: the JSON is not valid", root)
 }
 
 func kindName(k jsontext.Kind) string {

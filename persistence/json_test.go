@@ -125,7 +125,7 @@ func TestJSONIsCompactAndReadable(t *testing.T) {
 }
 
 type (
-	oneWay     struct{ x int }
+	oneWay     struct{}
 	withFunc   struct{ Then func() }
 	withChan   struct{ In inner2 }
 	inner2     struct{ Done chan int }
@@ -139,8 +139,8 @@ type (
 	withOneWay struct{ O oneWay }
 	nested     struct{ Deep []map[string]*hidden }
 	clash      struct {
-		A int `json:"x"`
-		B int `json:"x"`
+		A int
+		B int `json:"A"`
 	}
 )
 

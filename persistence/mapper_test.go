@@ -32,11 +32,11 @@ var dogs = annals.Define("Dog",
 	annals.On[registered]("Registered", annals.FormerName("Added")),
 	annals.On[broken]("Broken"))
 
-func newMapper(t testing.TB, cfg persistence.MapperConfig) *persistence.Mapper {
-	t.Helper()
+func newMapper(tb testing.TB, cfg persistence.MapperConfig) *persistence.Mapper {
+	tb.Helper()
 	m := persistence.NewMapper(cfg)
 	if err := m.Register(dogs); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return m
 }
