@@ -62,8 +62,9 @@ fmt: $(BIN)/built ## rewrite all Go files in the house's format
 	@$(call each,$(BIN)/golangci-lint fmt)
 
 .PHONY: test
-test: deps ## all tests of all modules, with the race detector, in random order
-	@$(call each,CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout $(TIMEOUT) ./...)
+test: deps ## all tests of all modules, with the race detector, in random order; each benchmark once
+	@$(call each,CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout $(TIMEOUT) ./... && \
+		$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout $(TIMEOUT) ./...)
 
 .PHONY: soak
 soak: deps ## the same tests with ANNALS_SOAK=1: longer runs, more rounds (SOAK_TIMEOUT=6h)

@@ -163,7 +163,7 @@ func (m *Mapper) decodeState(e *annals.Event, s *StoredEvent, t *annals.EventTyp
 		return fmt.Errorf("its shape is version %d, and this code knows versions up to %d: newer code wrote it: %w",
 			s.Shape, t.Shape(), annals.ErrUnsupported)
 	}
-	if s.Headers != nil {
+	if len(s.Headers) > 0 {
 		if err := headersJSON.Decode(s.Headers, &e.Metadata.Headers); err != nil {
 			return fmt.Errorf("headers: %w", err)
 		}

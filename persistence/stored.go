@@ -30,12 +30,13 @@ type StoredEvent struct {
 	// CorrelationID and CausationID are empty if unknown.
 	CorrelationID string
 	CausationID   string
-	// Headers is a JSON object of strings; nil if there are none.
+	// Headers is a JSON object of strings; empty if there are none. For headers,
+	// tags and hash, nil and empty are the same.
 	Headers []byte
-	// Tags are for consistency boundaries across streams; nil if there are none.
+	// Tags are for consistency boundaries across streams; empty if there are none.
 	// Recorders keep them; nothing sets them yet.
 	Tags []string
-	// Hash is for the hash chain over stored bytes; nil if there is none.
+	// Hash is for the hash chain over stored bytes; empty if there is none.
 	// Recorders keep it; nothing sets it yet.
 	Hash []byte
 }

@@ -460,14 +460,14 @@ func nullable(s string) any {
 }
 
 func nullableBytes(b []byte) any {
-	if b == nil {
+	if len(b) == 0 {
 		return nil
 	}
 	return b
 }
 
 func encodeTags(tags []string) (any, error) {
-	if tags == nil {
+	if len(tags) == 0 {
 		return nil, nil
 	}
 	b, err := json.Marshal(tags)
