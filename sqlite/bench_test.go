@@ -50,7 +50,7 @@ func newBare(tb testing.TB) recordertest.Bare {
 		&x.scan: "SELECT position, stream_id, version, event_id, topic, time, format, shape, encoding, state, " +
 			"correlation_id, causation_id, headers, tags, hash FROM annals_events ORDER BY position",
 	} {
-		if *stmt, err = db.PrepareContext(tb.Context(), text); err != nil {
+		if *stmt, err = db.PrepareContext(tb.Context(), text); err != nil { //nolint:sqlclosecheck // with the database
 			tb.Fatal(err)
 		}
 	}

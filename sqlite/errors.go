@@ -93,6 +93,17 @@ func (c *config) isConflict(err error) bool {
 	return ok && (code == codeConstraintUnique || code == codeConstraintPrimaryKey)
 }
 
+// isRefused reports whether SQLite says of a failed commit that it did not
+// happen. After other failures it may have.
+func (c *config) isRefused(err error) bool {
+	switch c.primaryCode(err) {
+	case codeFull, codeBusy, codeReadOnly:
+		return true
+	default:
+		return false
+	}
+}
+
 func (c *config) isGeneric(err error) bool { return c.primaryCode(err) == codeError }
 
 // errorf says what could not be done. Errors that are typed already, and the

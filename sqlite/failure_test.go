@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,12 +23,27 @@ func open(t *testing.T, path string, opts ...sqlite.Option) *sqlite.Recorder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { closing(t, r) })
 	return r
+}
+
+// openDB opens a database by the bare driver, and closes it at the end of the
+// test.
+func openDB(t *testing.T, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closing(t, db) })
+	return db
+}
+
+func closing(t *testing.T, c io.Closer) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func event(stream string, version int64) persistence.StoredEvent {
@@ -193,34 +209,24 @@ func TestSchemaOfAnotherVersionIsRefused(t *testing.T) {
 func TestTablesOfAnotherToolAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.db")
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := db.ExecContext(t.Context(), "CREATE TABLE annals_events (x TEXT); INSERT INTO annals_events VALUES ('theirs')"); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
+	const theirs = "CREATE TABLE annals_events (x TEXT); INSERT INTO annals_events VALUES ('theirs')"
+	if _, err := openDB(t, path).ExecContext(t.Context(), theirs); err != nil {
 		t.Fatal(err)
 	}
 	r := open(t, path)
 	wantError(t, r.Migrate(t.Context()), persistence.ErrSchema, path, "WithTablePrefix")
-	var tables int
-	_, err = r.Record(t.Context(), batch(event("a", 1)))
+	_, err := r.Record(t.Context(), batch(event("a", 1)))
 	wantError(t, err, persistence.ErrSchema)
 	if n, err := countRows(t, path, "SELECT count(*) FROM sqlite_schema WHERE type = 'table'"); err != nil || n != 1 {
-		t.Errorf("%d tables (%d, %v), want theirs alone", n, tables, err)
+		t.Errorf("%d tables (error %v), want theirs alone", n, err)
 	}
 }
 
 func countRows(t *testing.T, path, query string) (n int, err error) {
 	t.Helper()
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		return 0, err
-	}
-	defer db.Close()
-	return n, db.QueryRowContext(t.Context(), query).Scan(&n)
+	db := openDB(t, path)
+	err = db.QueryRowContext(t.Context(), query).Scan(&n)
+	return n, err
 }
 
 // B28.
@@ -253,17 +259,13 @@ func TestSeveralApplicationsShareOneFile(t *testing.T) {
 func TestFullDatabase(t *testing.T) {
 	t.Parallel()
 	path := create(t)
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=max_page_count(40)")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := openDB(t, "file:"+path+"?_pragma=max_page_count(40)")
 	db.SetMaxOpenConns(1) // the limit is one of the connection
 	r, err := sqlite.New(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	defer closing(t, r)
 	stored := int64(0)
 	for {
 		e := event("a", stored+1)
@@ -327,11 +329,7 @@ func TestLockHeldByOthersIsBusy(t *testing.T) {
 	t.Parallel()
 	path := create(t)
 	r := open(t, path, sqlite.WithBusyTimeout(time.Millisecond))
-	db, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := openDB(t, "file:"+path+"?_txlock=immediate")
 	tx, err := db.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -65,7 +65,7 @@ func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, er
 	}
 }
 
-func (res result) get() ([]int64, error) {
+func (res *result) get() ([]int64, error) {
 	if res.panicked != nil {
 		panic(res.panicked)
 	}
@@ -223,8 +223,8 @@ func (r *Recorder) tryCommit(group []*request, results []result) (err error) {
 		}
 	}
 	if err := tx.Commit(); err != nil {
-		if k := r.kind(err); errors.Is(k, persistence.ErrFull) || errors.Is(k, persistence.ErrBusy) || errors.Is(k, persistence.ErrReadOnly) {
-			return err // SQLite says that it did not commit
+		if r.cfg.isRefused(err) {
+			return err
 		}
 		return &Error{Database: r.name, Op: "commit", Kind: annals.ErrOutcomeUnknown, Err: err}
 	}
@@ -260,13 +260,14 @@ type writing struct {
 }
 
 func newWriting(tx *sql.Tx, r *Recorder) *writing {
-	ctx := context.Background()
-	return &writing{
-		r: r, tx: tx,
-		insertFirst: tx.StmtContext(ctx, r.stmts.insertFirst),
-		insertNext:  tx.StmtContext(ctx, r.stmts.insertNext),
-		track:       tx.StmtContext(ctx, r.stmts.track),
-	}
+	w := &writing{r: r, tx: tx}
+	w.insertFirst, w.insertNext, w.track = w.stmt(r.stmts.insertFirst), w.stmt(r.stmts.insertNext), w.stmt(r.stmts.track)
+	return w
+}
+
+// stmt returns a prepared statement for use in the transaction.
+func (w *writing) stmt(s *sql.Stmt) *sql.Stmt {
+	return w.tx.StmtContext(context.Background(), s)
 }
 
 // errConflict is returned inside of this file by a statement that changed
@@ -277,8 +278,8 @@ var errConflict = errors.New("conflict")
 // context) is in the result, and has changed nothing; an error means that the
 // transaction is to be given up.
 func (w *writing) run(req *request) (res result, err error) {
-	if err := req.ctx.Err(); err != nil {
-		return result{err: err}, nil
+	if res.err = req.ctx.Err(); res.err != nil {
+		return res, nil
 	}
 	b := req.batch
 	statements := len(b.Events)
@@ -347,9 +348,13 @@ func (w *writing) insert(e *persistence.StoredEvent) (position int64, err error)
 	if state == nil {
 		state = []byte{}
 	}
-	tags, err := encodeTags(e.Tags)
-	if err != nil {
-		return 0, err
+	var tags any
+	if len(e.Tags) > 0 {
+		b, err := json.Marshal(e.Tags)
+		if err != nil {
+			return 0, err
+		}
+		tags = string(b)
 	}
 	w.args = [...]any{
 		e.StreamID, e.Version, e.ID, e.Topic, e.Time.UnixMicro(), int64(e.Format), int64(e.Shape), e.Encoding, state,
@@ -391,7 +396,7 @@ func (w *writing) explain(b *persistence.Batch) (result, error) {
 		}
 		seen[e.StreamID] = true
 		var actual int64
-		if err := w.tx.StmtContext(ctx, w.r.stmts.maxVersion).QueryRowContext(ctx, e.StreamID).Scan(&actual); err != nil {
+		if err := w.stmt(w.r.stmts.maxVersion).QueryRowContext(ctx, e.StreamID).Scan(&actual); err != nil { //nolint:sqlclosecheck // with tx
 			return result{}, err
 		}
 		if actual != e.Version-1 {
@@ -400,7 +405,7 @@ func (w *writing) explain(b *persistence.Batch) (result, error) {
 	}
 	if t := b.Tracking; t != nil {
 		var actual int64
-		if err := w.tx.StmtContext(ctx, w.r.stmts.storedTracking).QueryRowContext(ctx, t.Name).Scan(&actual); err != nil {
+		if err := w.stmt(w.r.stmts.storedTracking).QueryRowContext(ctx, t.Name).Scan(&actual); err != nil { //nolint:sqlclosecheck // with tx
 			return result{}, err
 		}
 		return result{err: &annals.TrackingConflictError{Name: t.Name, Position: t.Position, Actual: actual}}, nil
@@ -414,7 +419,7 @@ func (w *writing) stored(events []persistence.StoredEvent) ([]int64, bool, error
 		return nil, false, nil
 	}
 	ctx := context.Background()
-	stmt := w.tx.StmtContext(ctx, w.r.stmts.storedEvent)
+	stmt := w.stmt(w.r.stmts.storedEvent) //nolint:sqlclosecheck // with tx
 	positions := make([]int64, len(events))
 	for i := range events {
 		e := &events[i]
@@ -464,12 +469,4 @@ func nullableBytes(b []byte) any {
 		return nil
 	}
 	return b
-}
-
-func encodeTags(tags []string) (any, error) {
-	if len(tags) == 0 {
-		return nil, nil
-	}
-	b, err := json.Marshal(tags)
-	return string(b), err
 }

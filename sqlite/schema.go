@@ -173,7 +173,7 @@ func (r *Recorder) prepare(ctx context.Context) error {
 		{&s.maxPosition, r.readDB, "SELECT max(position) FROM annals_events"},
 		{&s.maxTracking, r.readDB, "SELECT position FROM annals_tracking WHERE name = ?"},
 	} {
-		stmt, err := p.db.PrepareContext(ctx, strings.ReplaceAll(p.text, defaultPrefix, r.cfg.prefix))
+		stmt, err := p.db.PrepareContext(ctx, strings.ReplaceAll(p.text, defaultPrefix, r.cfg.prefix)) //nolint:sqlclosecheck // by Close
 		if err != nil {
 			return err
 		}

@@ -243,7 +243,7 @@ func start(ctx context.Context, r *Recorder) (_ *Recorder, err error) {
 	r.done = make(chan struct{})
 	defer func() {
 		if err != nil {
-			r.closeDatabases()
+			err = errors.Join(err, r.closeDatabases())
 		}
 	}()
 	// The writer's connection comes first: it makes the file a database in WAL
@@ -257,7 +257,7 @@ func start(ctx context.Context, r *Recorder) (_ *Recorder, err error) {
 	if err := r.ensureReady(ctx); err != nil && !errors.Is(err, persistence.ErrSchema) {
 		return nil, r.errorf(ctx, "open", err)
 	}
-	go r.write()
+	go r.write() //nolint:contextcheck // the writer outlives the context of Open
 	return r, nil
 }
 
