@@ -321,7 +321,7 @@ func TestDamagedRowIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, err := range r.ReadLog(t.Context(), persistence.LogQuery{}) {
-		wantError(t, err, persistence.ErrCorrupt, "position 1")
+		wantError(t, err, persistence.ErrCorrupt, "tags of version 1")
 	}
 }
 

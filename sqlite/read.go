@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/annals-es/annals"
@@ -33,7 +34,8 @@ func (r *Recorder) ReadStream(ctx context.Context, streamID string, q persistenc
 			}
 			return stmt.QueryContext(ctx, streamID, after, upTo, limit)
 		}
-		for n, err := range r.read(ctx, left, next) {
+		for n, err := range r.read(ctx, colVersion, left, next) {
+			n.StreamID = streamID
 			if !yield(n.StoredEvent, err) {
 				return
 			}
@@ -61,7 +63,7 @@ func (r *Recorder) ReadLog(ctx context.Context, q persistence.LogQuery) iter.Seq
 			}
 			return r.stmts.log.QueryContext(ctx, after, upTo, limit)
 		}
-		for n, err := range r.read(ctx, left, next) {
+		for n, err := range r.read(ctx, colPosition, left, next) {
 			if !yield(*n, err) {
 				return
 			}
@@ -79,18 +81,24 @@ func bound(n int64) int64 {
 }
 
 // read yields the rows of query after query, until one has fewer rows than asked
-// for. The notification that it yields is overwritten by the next one.
+// for. First is the first column. The notification that it yields is overwritten
+// by a later one.
 func (r *Recorder) read(
-	ctx context.Context, left int64, next func(ctx context.Context, limit int64) (*sql.Rows, error),
+	ctx context.Context, first int, left int64, next func(ctx context.Context, limit int64) (*sql.Rows, error),
 ) iter.Seq2[*persistence.Notification, error] {
 	return func(yield func(*persistence.Notification, error) bool) {
-		var chunk []persistence.Notification
+		s := newScanner(first)
+		buffer := r.buffers.get()
+		used := 0
+		defer func() { r.buffers.put(buffer, used) }()
 		for left > 0 {
 			err := r.usable(ctx)
 			more := false
 			if err == nil {
-				chunk, more, err = r.readChunk(ctx, chunk[:0], min(left, maxRows), next)
+				*buffer, more, err = r.readChunk(ctx, s, (*buffer)[:0], min(left, maxRows), next)
 			}
+			chunk := *buffer
+			used = max(used, len(chunk))
 			if err != nil {
 				yield(&persistence.Notification{}, r.errorf(ctx, "read", err))
 				return
@@ -111,24 +119,23 @@ func (r *Recorder) read(
 // readChunk appends the rows of one query; more says whether there may be
 // others.
 func (r *Recorder) readChunk(
-	ctx context.Context, chunk []persistence.Notification, limit int64,
+	ctx context.Context, s *scanner, chunk []persistence.Notification, limit int64,
 	next func(ctx context.Context, limit int64) (*sql.Rows, error),
 ) (_ []persistence.Notification, more bool, err error) {
 	rows, err := next(ctx, limit)
 	if err != nil {
-		return nil, false, err
+		return chunk, false, err
 	}
 	defer func() {
 		if e := rows.Close(); err == nil {
 			err = e
 		}
 	}()
-	var s scanner
 	for size := 0; rows.Next(); {
 		chunk = append(chunk, persistence.Notification{})
 		n := &chunk[len(chunk)-1]
 		if err := s.scan(rows, n); err != nil {
-			return nil, false, err
+			return chunk, false, err
 		}
 		if size += len(n.State); size > maxBytes {
 			return chunk, true, nil
@@ -137,27 +144,112 @@ func (r *Recorder) readChunk(
 	return chunk, int64(len(chunk)) == limit, rows.Err()
 }
 
-// scanner scans rows, one after the other.
+// buffers keeps the memory of chunks for the next ones.
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) get() *[]persistence.Notification {
+	if buffer, ok := b.pool.Get().(*[]persistence.Notification); ok {
+		return buffer
+	}
+	return new([]persistence.Notification)
+}
+
+// put takes a buffer back, of which so many places were used.
+func (b *buffers) put(buffer *[]persistence.Notification, used int) {
+	clear((*buffer)[:used]) // what was read is the reader's
+	b.pool.Put(buffer)
+}
+
+// scanner scans rows, one after the other. It scans into values of any type: for
+// those database/sql does nothing but to copy bytes, where it would convert a
+// number by way of its text.
 type scanner struct {
-	time                         int64
-	correlation, causation, tags sql.NullString
+	values [15]any
+	dest   []any // pointers to the values that a row has
+}
+
+// The places in values. The rows of a stream begin with the version.
+const (
+	colPosition = iota
+	colStreamID
+	colVersion
+	colEventID
+	colTopic
+	colTime
+	colFormat
+	colShape
+	colEncoding
+	colState
+	colCorrelationID
+	colCausationID
+	colHeaders
+	colTags
+	colHash
+)
+
+func newScanner(first int) *scanner {
+	s := new(scanner)
+	for i := first; i < len(s.values); i++ {
+		s.dest = append(s.dest, &s.values[i])
+	}
+	return s
 }
 
 func (s *scanner) scan(rows *sql.Rows, n *persistence.Notification) error {
-	if err := rows.Scan(
-		&n.Position, &n.StreamID, &n.Version, &n.ID, &n.Topic, &s.time, &n.Format, &n.Shape, &n.Encoding, &n.State,
-		&s.correlation, &s.causation, &n.Headers, &s.tags, &n.Hash,
-	); err != nil {
+	if err := rows.Scan(s.dest...); err != nil {
 		return err
 	}
-	n.Time = time.UnixMicro(s.time).UTC()
-	n.CorrelationID, n.CausationID = s.correlation.String, s.causation.String
-	if s.tags.Valid {
-		if err := json.Unmarshal([]byte(s.tags.String), &n.Tags); err != nil {
-			return fmt.Errorf("tags of position %d: %w: %w", n.Position, persistence.ErrCorrupt, err)
+	n.Position = s.integer(colPosition)
+	n.StreamID = s.text(colStreamID)
+	n.Version = s.integer(colVersion)
+	n.ID = s.text(colEventID)
+	n.Topic = s.text(colTopic)
+	n.Time = time.UnixMicro(s.integer(colTime)).UTC()
+	n.Format = int(s.integer(colFormat))
+	n.Shape = int(s.integer(colShape))
+	n.Encoding = s.text(colEncoding)
+	n.State = s.bytes(colState)
+	n.CorrelationID = s.text(colCorrelationID)
+	n.CausationID = s.text(colCausationID)
+	n.Headers = s.bytes(colHeaders)
+	n.Hash = s.bytes(colHash)
+	if tags := s.bytes(colTags); tags != nil {
+		if err := json.Unmarshal(tags, &n.Tags); err != nil {
+			return fmt.Errorf("tags of version %d of a stream: %w: %w", n.Version, persistence.ErrCorrupt, err)
 		}
 	}
 	return nil
+}
+
+// The columns are declared with their types, and written by this package alone:
+// a value of another type is absent, and refused where it matters, because
+// nothing is stored with the version, format or topic that is then left.
+
+func (s *scanner) integer(col int) int64 {
+	n, _ := s.values[col].(int64)
+	return n
+}
+
+func (s *scanner) text(col int) string {
+	switch v := s.values[col].(type) {
+	case string:
+		return v
+	case []byte: // what some drivers make of text
+		return string(v)
+	default:
+		return ""
+	}
+}
+
+func (s *scanner) bytes(col int) []byte {
+	switch v := s.values[col].(type) {
+	case []byte:
+		return v
+	case string:
+		return []byte(v)
+	default:
+		return nil
+	}
 }
 
 // MaxPosition returns the greatest position.

@@ -279,7 +279,7 @@ var errConflict = errors.New("conflict")
 // transaction is to be given up.
 func (w *writing) run(req *request) (res result, err error) {
 	if res.err = req.ctx.Err(); res.err != nil {
-		return res, nil
+		return res, nil //nolint:nilerr // the error is the batch's own, in res
 	}
 	b := req.batch
 	statements := len(b.Events)
@@ -396,7 +396,7 @@ func (w *writing) explain(b *persistence.Batch) (result, error) {
 		}
 		seen[e.StreamID] = true
 		var actual int64
-		if err := w.stmt(w.r.stmts.maxVersion).QueryRowContext(ctx, e.StreamID).Scan(&actual); err != nil { //nolint:sqlclosecheck // with tx
+		if err := w.stmt(w.r.stmts.maxVersion).QueryRowContext(ctx, e.StreamID).Scan(&actual); err != nil { //nolint:sqlclosecheck // by tx
 			return result{}, err
 		}
 		if actual != e.Version-1 {
@@ -405,7 +405,7 @@ func (w *writing) explain(b *persistence.Batch) (result, error) {
 	}
 	if t := b.Tracking; t != nil {
 		var actual int64
-		if err := w.stmt(w.r.stmts.storedTracking).QueryRowContext(ctx, t.Name).Scan(&actual); err != nil { //nolint:sqlclosecheck // with tx
+		if err := w.stmt(w.r.stmts.storedTracking).QueryRowContext(ctx, t.Name).Scan(&actual); err != nil { //nolint:sqlclosecheck // by tx
 			return result{}, err
 		}
 		return result{err: &annals.TrackingConflictError{Name: t.Name, Position: t.Position, Actual: actual}}, nil
@@ -419,7 +419,7 @@ func (w *writing) stored(events []persistence.StoredEvent) ([]int64, bool, error
 		return nil, false, nil
 	}
 	ctx := context.Background()
-	stmt := w.stmt(w.r.stmts.storedEvent) //nolint:sqlclosecheck // with tx
+	stmt := w.stmt(w.r.stmts.storedEvent) //nolint:sqlclosecheck // by tx
 	positions := make([]int64, len(events))
 	for i := range events {
 		e := &events[i]

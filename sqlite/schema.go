@@ -142,7 +142,8 @@ type prepared struct {
 	storedEvent, maxVersion, storedTracking *sql.Stmt // of the writer, after a conflict
 }
 
-const columns = "stream_id, version, event_id, topic, time, format, shape, encoding, state, " +
+// The columns of an event, but for its position and its stream.
+const columns = "version, event_id, topic, time, format, shape, encoding, state, " +
 	"correlation_id, causation_id, headers, tags, hash"
 
 func (r *Recorder) prepare(ctx context.Context) error {
@@ -152,23 +153,23 @@ func (r *Recorder) prepare(ctx context.Context) error {
 		db   *sql.DB
 		text string
 	}{
-		{&s.insertFirst, r.writeDB, "INSERT INTO annals_events (" + columns + ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+		{&s.insertFirst, r.writeDB, "INSERT INTO annals_events (stream_id, " + columns + ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
 		// The condition keeps a stream without gaps. That the version is not
 		// taken is what the unique index is for.
-		{&s.insertNext, r.writeDB, "INSERT INTO annals_events (" + columns + ") SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14 " +
+		{&s.insertNext, r.writeDB, "INSERT INTO annals_events (stream_id, " + columns + ") SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14 " +
 			"WHERE EXISTS (SELECT 1 FROM annals_events WHERE stream_id = ?1 AND version = ?2 - 1)"},
 		{&s.track, r.writeDB, "INSERT INTO annals_tracking (name, position) VALUES (?, ?) " +
 			"ON CONFLICT (name) DO UPDATE SET position = excluded.position WHERE excluded.position > position"},
 		{&s.storedEvent, r.writeDB, "SELECT position, event_id FROM annals_events WHERE stream_id = ? AND version = ?"},
 		{&s.maxVersion, r.writeDB, "SELECT coalesce(max(version), 0) FROM annals_events WHERE stream_id = ?"},
 		{&s.storedTracking, r.writeDB, "SELECT position FROM annals_tracking WHERE name = ?"},
-		{&s.stream, r.readDB, "SELECT 0, " + columns + " FROM annals_events " +
+		{&s.stream, r.readDB, "SELECT " + columns + " FROM annals_events " +
 			"WHERE stream_id = ? AND version > ? AND version <= ? ORDER BY version LIMIT ?"},
-		{&s.streamDesc, r.readDB, "SELECT 0, " + columns + " FROM annals_events " +
+		{&s.streamDesc, r.readDB, "SELECT " + columns + " FROM annals_events " +
 			"WHERE stream_id = ? AND version > ? AND version <= ? ORDER BY version DESC LIMIT ?"},
-		{&s.log, r.readDB, "SELECT position, " + columns + " FROM annals_events " +
+		{&s.log, r.readDB, "SELECT position, stream_id, " + columns + " FROM annals_events " +
 			"WHERE position > ? AND position <= ? ORDER BY position LIMIT ?"},
-		{&s.logTopics, r.readDB, "SELECT position, " + columns + " FROM annals_events " +
+		{&s.logTopics, r.readDB, "SELECT position, stream_id, " + columns + " FROM annals_events " +
 			"WHERE position > ? AND position <= ? AND topic IN (SELECT value FROM json_each(?)) ORDER BY position LIMIT ?"},
 		{&s.maxPosition, r.readDB, "SELECT max(position) FROM annals_events"},
 		{&s.maxTracking, r.readDB, "SELECT position FROM annals_tracking WHERE name = ?"},

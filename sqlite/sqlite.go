@@ -39,6 +39,7 @@ type Recorder struct {
 	readying sync.Mutex // held while ready becomes true
 	ready    atomic.Bool
 	stmts    prepared // there once ready is true
+	buffers  buffers
 
 	mu      sync.Mutex
 	queue   []*request
@@ -201,7 +202,7 @@ func Open(ctx context.Context, path string, opts ...Option) (*Recorder, error) {
 		return nil, &Error{Database: path, Op: "open", Err: err}
 	}
 	writeDB.SetMaxOpenConns(1)
-	readDB, err := sql.Open("sqlite", cfg.dsn(abs, "query_only(1)"))
+	readDB, err := sql.Open("sqlite", cfg.dsn(abs, "cache_size(-16000)", "query_only(1)"))
 	if err != nil {
 		return nil, &Error{Database: path, Op: "open", Err: err}
 	}
@@ -213,14 +214,13 @@ func Open(ctx context.Context, path string, opts ...Option) (*Recorder, error) {
 }
 
 // dsn returns the data source name of the driver modernc.org/sqlite.
-func (c *config) dsn(path, pragma string) string {
-	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
+func (c *config) dsn(path string, pragmas ...string) string {
+	q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{
 		fmt.Sprintf("busy_timeout(%d)", c.busyTimeout.Milliseconds()), // first: what follows may have to wait
 		"journal_mode(WAL)", "wal_autocheckpoint(4000)",
 		fmt.Sprintf("synchronous(%s)", c.synchronous),
 		fmt.Sprintf("mmap_size(%d)", c.mmapSize),
-		pragma,
-	}}
+	}, pragmas...)}
 	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
 	return u.String()
 }
