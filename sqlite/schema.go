@@ -156,8 +156,8 @@ func (r *Recorder) prepare(ctx context.Context) error {
 		{&s.insertFirst, r.writeDB, "INSERT INTO annals_events (stream_id, " + columns + ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
 		// The condition keeps a stream without gaps. That the version is not
 		// taken is what the unique index is for.
-		{&s.insertNext, r.writeDB, "INSERT INTO annals_events (stream_id, " + columns + ") SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14 " +
-			"WHERE EXISTS (SELECT 1 FROM annals_events WHERE stream_id = ?1 AND version = ?2 - 1)"},
+		{&s.insertNext, r.writeDB, "INSERT INTO annals_events (stream_id, " + columns + ") " +
+			"SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14 WHERE EXISTS (SELECT 1 FROM annals_events WHERE stream_id = ?1 AND version = ?2 - 1)"},
 		{&s.track, r.writeDB, "INSERT INTO annals_tracking (name, position) VALUES (?, ?) " +
 			"ON CONFLICT (name) DO UPDATE SET position = excluded.position WHERE excluded.position > position"},
 		{&s.storedEvent, r.writeDB, "SELECT position, event_id FROM annals_events WHERE stream_id = ? AND version = ?"},
