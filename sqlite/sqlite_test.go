@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -26,7 +27,16 @@ func backend() recordertest.Backend {
 	}
 }
 
-func TestMain(m *testing.M) { recordertest.Main(m, backend()) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv(envReadOnly); path != "" {
+		if err := playReadOnly(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	recordertest.Main(m, backend())
+}
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
