@@ -202,7 +202,7 @@ func (r *Recorder) tryCommit(group []*request, results []result) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
+	defer func() { _ = conn.Close() }() // gives it back to the pool, unless it was discarded
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return err

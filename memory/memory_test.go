@@ -1,0 +1,45 @@
+package memory_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/memory"
+	"github.com/annals-es/annals/recordertest"
+)
+
+// stores are recorders by their addresses.
+type stores struct{ m sync.Map }
+
+func (s *stores) create(tb testing.TB) string {
+	tb.Helper()
+	address := annals.NewID()
+	s.m.Store(address, memory.New())
+	tb.Cleanup(func() { s.m.Delete(address) })
+	return address
+}
+
+func (s *stores) open(_ context.Context, address string) (recordertest.Recorder, error) {
+	r, ok := s.m.Load(address)
+	if !ok {
+		return nil, fmt.Errorf("there is no store %q", address)
+	}
+	return r.(*memory.Recorder), nil
+}
+
+func backend() recordertest.Backend {
+	s := new(stores)
+	return recordertest.Backend{Name: "memory", Create: s.create, Open: s.open}
+}
+
+func TestMain(m *testing.M) { recordertest.Main(m, backend()) }
+
+func TestConformance(t *testing.T) { recordertest.Run(t, backend()) }
+
+func BenchmarkSave1(b *testing.B)    { recordertest.BenchmarkSave1(b, backend()) }
+func BenchmarkSave64(b *testing.B)   { recordertest.BenchmarkSave64(b, backend()) }
+func BenchmarkLoad1000(b *testing.B) { recordertest.BenchmarkLoad1000(b, backend()) }
+func BenchmarkScan(b *testing.B)     { recordertest.BenchmarkScan(b, backend()) }

@@ -1,0 +1,314 @@
+package recordertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/application"
+	"github.com/annals-es/annals/persistence"
+)
+
+// BenchmarkSave1 measures saves of one event each by one goroutine, committed one
+// by one by both sides:
+//
+//   - frac-bare: the rate by that of the plain driver. Target: 0.8 or more.
+//   - saves/s, allocs/event.
+func BenchmarkSave1(b *testing.B, backend Backend) {
+	ours, bare := stores(b, backend)
+	s := saver{r: ours, writers: 1, each: 100}
+	c := comparison{ours: side{events: 100, prepare: s.prepare, round: s.save}}
+	if bare != nil {
+		c.bare = bareSaver(bare, 100)
+	}
+	o := c.run(b, "frac-bare", asFast)
+	b.ReportMetric(perSecond(median(o.perEvent)), "saves/s")
+}
+
+// BenchmarkSave64 measures saves of one event each by 64 goroutines, each save a
+// call of Record, against the same saves committed one by one by one goroutine
+// with the plain driver:
+//
+//   - x-serial: the rate by that of the plain driver. Target: 10 or more, where
+//     a commit waits for the disk.
+//   - saves/s, allocs/event.
+func BenchmarkSave64(b *testing.B, backend Backend) {
+	ours, bare := stores(b, backend)
+	s := saver{r: ours, writers: 64, each: 16}
+	c := comparison{ours: side{events: 64 * 16, prepare: s.prepare, round: s.save}}
+	if bare != nil {
+		c.bare = bareSaver(bare, 128)
+	}
+	o := c.run(b, "x-serial", asFast)
+	b.ReportMetric(perSecond(median(o.perEvent)), "saves/s")
+}
+
+// BenchmarkLoad1000 measures loading an aggregate of 1,000 events, which lie in
+// the log among those of 20 others, by the Get of a repository, against the plain
+// driver selecting the same states and decoding each into the type of its event:
+//
+//   - x-bare: the time by that of the plain driver. Target: 2 or less.
+//   - events/s, allocs/event.
+func BenchmarkLoad1000(b *testing.B, backend Backend) {
+	ours, bare := stores(b, backend)
+	ctx := b.Context()
+	const loads, versions, streams = 5, 1000, 21
+	events := accountEvents(b, streams, versions)
+	fill(b, ours, bare, events)
+	loaded := events[0].StreamID
+
+	app, err := application.Open(ctx, "bench", application.WithRecorder(ours))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := app.Close(); err != nil {
+			b.Error(err)
+		}
+	}()
+	accounts := application.NewRepository(app, defineAccount())
+	c := comparison{ours: side{events: loads * versions, round: func() error {
+		for range loads {
+			a, err := accounts.Get(ctx, loaded)
+			if err != nil {
+				return err
+			}
+			if a.Version() != versions {
+				return fmt.Errorf("loaded version %d of %d", a.Version(), versions)
+			}
+		}
+		return nil
+	}}}
+	if bare != nil {
+		c.bare = side{events: loads * versions, round: func() error {
+			for range loads {
+				if err := loadBare(ctx, bare, loaded, versions); err != nil {
+					return err
+				}
+			}
+			return nil
+		}}
+	}
+	o := c.run(b, "x-bare", timesAsLong)
+	b.ReportMetric(perSecond(median(o.perEvent)), "events/s")
+}
+
+// BenchmarkScan measures reading a log of 100,000 events from its start to its
+// end by ReadLog, against the plain driver reading the same columns:
+//
+//   - frac-bare: the rate by that of the plain driver. Target: 0.7 or more.
+//   - events/s, allocs/event.
+//
+// With -short the log has 10,000 events.
+func BenchmarkScan(b *testing.B, backend Backend) {
+	ours, bare := stores(b, backend)
+	ctx := b.Context()
+	const streams = 100
+	n := 100_000
+	if testing.Short() {
+		n = 10_000
+	}
+	fill(b, ours, bare, accountEvents(b, streams, n/streams))
+	c := comparison{ours: side{events: n, round: func() error {
+		count := 0
+		for _, err := range ours.ReadLog(ctx, persistence.LogQuery{}) {
+			if err != nil {
+				return err
+			}
+			count++
+		}
+		return wantRows(count, n)
+	}}}
+	if bare != nil {
+		c.bare = side{events: n, round: func() error {
+			count, err := bare.Scan(ctx)
+			return errors.Join(err, wantRows(count, n))
+		}}
+	}
+	o := c.run(b, "frac-bare", asFast)
+	b.ReportMetric(perSecond(median(o.perEvent)), "events/s")
+}
+
+func wantRows(got, want int) error {
+	if got != want {
+		return fmt.Errorf("%d rows, want %d", got, want)
+	}
+	return nil
+}
+
+// stores opens the recorder and the plain driver, each on a store of its own. Bare
+// is nil if the backend has none.
+func stores(b *testing.B, backend Backend) (ours Recorder, bare Bare) {
+	b.Helper()
+	ours, err := backend.Open(b.Context(), backend.Create(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { closeRecorder(b, ours) })
+	if backend.Bare == nil {
+		return ours, nil
+	}
+	bare = backend.Bare(b)
+	b.Cleanup(func() {
+		if err := bare.Close(); err != nil {
+			b.Errorf("close: %v", err)
+		}
+	})
+	return ours, bare
+}
+
+// saver saves single events from several goroutines, each to a stream of its own.
+type saver struct {
+	r             Recorder
+	writers, each int
+	saved         int64
+	batches       [][]persistence.Batch
+}
+
+func (s *saver) prepare() {
+	s.batches = make([][]persistence.Batch, s.writers)
+	for i := range s.batches {
+		for k := range s.each {
+			s.batches[i] = append(s.batches[i], batch(event(fmt.Sprintf("account-%d", i), s.saved+int64(k)+1)))
+		}
+	}
+	s.saved += int64(s.each)
+}
+
+func (s *saver) save() error {
+	errs := make([]error, s.writers)
+	together(s.writers, func(i int) {
+		for k := range s.batches[i] {
+			if _, err := s.r.Record(context.Background(), s.batches[i][k]); err != nil {
+				errs[i] = err
+				return
+			}
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// bareSaver is the plain driver saving n events, one by one.
+func bareSaver(bare Bare, n int) side {
+	saved := int64(0)
+	var next []persistence.StoredEvent
+	return side{
+		events:  n,
+		prepare: func() { next = events("account-0", saved+1, n) },
+		round: func() error {
+			for i := range next {
+				if err := bare.Save(context.Background(), &next[i]); err != nil {
+					return err
+				}
+			}
+			saved += int64(n)
+			return nil
+		},
+	}
+}
+
+// fill stores the events in both stores.
+func fill(b *testing.B, ours Recorder, bare Bare, events []persistence.StoredEvent) {
+	b.Helper()
+	for from := 0; from < len(events); from += 1000 {
+		if _, err := ours.Record(b.Context(), batch(events[from:min(from+1000, len(events))]...)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if bare == nil {
+		return
+	}
+	if err := bare.Fill(b.Context(), events); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// account is the aggregate that is loaded.
+type account struct {
+	annals.Aggregate
+
+	owner    string
+	balance  int64
+	payments int
+}
+
+type opened struct {
+	Owner, IBAN, Currency string
+}
+
+type moved struct {
+	Payment, From, To, Purpose string
+	Cents                      int64
+}
+
+func (e opened) Apply(a *account) { a.owner = e.Owner }
+
+func (e moved) Apply(a *account) {
+	a.balance += e.Cents
+	a.payments++
+}
+
+func defineAccount() *annals.Type[account] {
+	return annals.Define("Account", annals.On[opened]("Opened"), annals.On[moved]("Moved"))
+}
+
+// accountEvents returns the events of several accounts, in turn.
+func accountEvents(b *testing.B, streams, versions int) []persistence.StoredEvent {
+	b.Helper()
+	m := persistence.NewMapper(persistence.MapperConfig{})
+	if err := m.Register(defineAccount()); err != nil {
+		b.Fatal(err)
+	}
+	ids := make([]string, streams)
+	for i := range ids {
+		ids[i] = annals.NewID()
+	}
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	all := make([]persistence.StoredEvent, 0, streams*versions)
+	for v := range int64(versions) {
+		for _, id := range ids {
+			e := annals.Event{
+				ID: annals.NewID(), StreamID: id, Version: v + 1, Topic: topicMoved, Time: now,
+				Data: moved{
+					Payment: annals.NewID(), From: "DE02120300000000202051", To: "DE02500105170137075030", Purpose: "rent", Cents: 100 + v,
+				},
+			}
+			if v == 0 {
+				e.Topic, e.Data = topicOpened, opened{Owner: "Ada", IBAN: "DE02120300000000202051", Currency: "EUR"}
+			}
+			stored, err := m.Encode(&e)
+			if err != nil {
+				b.Fatal(err)
+			}
+			all = append(all, stored)
+		}
+	}
+	return all
+}
+
+// loadBare is what the repository does, without it: select, decode, apply.
+func loadBare(ctx context.Context, bare Bare, id string, versions int) error {
+	var a account
+	json := persistence.JSON()
+	rows := 0
+	err := bare.Load(ctx, id, func(state []byte) error {
+		if rows++; rows == 1 {
+			var e opened
+			if err := json.Decode(state, &e); err != nil {
+				return err
+			}
+			e.Apply(&a)
+			return nil
+		}
+		var e moved
+		if err := json.Decode(state, &e); err != nil {
+			return err
+		}
+		e.Apply(&a)
+		return nil
+	})
+	return errors.Join(err, wantRows(rows, versions))
+}
