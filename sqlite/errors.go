@@ -61,14 +61,15 @@ const (
 	codeLocked     = 6
 	codeReadOnly   = 8
 	codeInterrupt  = 9
+	codeIOErr      = 10
 	codeCorrupt    = 11
 	codeFull       = 13
 	codeCantOpen   = 14
 	codeConstraint = 19
 	codeNotADB     = 26
 
-	codeConstraintUnique     = codeConstraint | 8<<8
-	codeConstraintPrimaryKey = codeConstraint | 6<<8
+	codeConstraintNotNull = codeConstraint | 5<<8
+	codeConstraintUnique  = codeConstraint | 8<<8
 )
 
 // moderncCode returns the extended result code in an error of modernc.org/sqlite.
@@ -87,10 +88,19 @@ func (c *config) primaryCode(err error) int {
 	return 0
 }
 
-// isConflict reports whether a statement failed because a row is there already.
+// isConflict reports whether an INSERT failed because the version is there
+// already, or because the one before is not.
 func (c *config) isConflict(err error) bool {
 	code, ok := c.errorCode(err)
-	return ok && (code == codeConstraintUnique || code == codeConstraintPrimaryKey)
+	return ok && (code == codeConstraintUnique || code == codeConstraintNotNull)
+}
+
+// mayBeStored reports whether a statement that failed, and that was a transaction
+// of its own, may have been committed: if the disk failed, or SQLite was not even
+// reached.
+func (c *config) mayBeStored(err error) bool {
+	code := c.primaryCode(err)
+	return code == 0 || code == codeIOErr
 }
 
 // isRefused reports whether SQLite says of a failed commit that it did not

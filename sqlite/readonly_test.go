@@ -32,7 +32,7 @@ func playReadOnly(path string) error {
 		err = errors.Join(err, r.Close())
 	}
 	if !errors.Is(err, persistence.ErrReadOnly) || !strings.Contains(err.Error(), path) {
-		return fmt.Errorf("got error %w, want one that is %q and names %s", err, persistence.ErrReadOnly, path)
+		return fmt.Errorf("got error %w, want one that is %q and names %s", err, persistence.ErrReadOnly.Error(), path)
 	}
 	return nil
 }

@@ -197,6 +197,11 @@ func (r *Recorder) tryCommit(group []*request, results []result) (err error) {
 	if len(group) == 0 {
 		return nil
 	}
+	if len(group) == 1 && group[0].isSingle() {
+		if results[0], err = r.insertAlone(group[0]); !errors.Is(err, errConflict) {
+			return err
+		}
+	}
 	ctx := context.Background() // a request's context must not end the others' transaction
 	conn, err := r.writeDB.Conn(ctx)
 	if err != nil {
@@ -226,9 +231,37 @@ func (r *Recorder) tryCommit(group []*request, results []result) (err error) {
 		if r.cfg.isRefused(err) {
 			return err
 		}
-		return &Error{Database: r.name, Op: "commit", Kind: annals.ErrOutcomeUnknown, Err: err}
+		return r.unknown(err)
 	}
 	return nil
+}
+
+// isSingle reports whether the batch is one statement.
+func (req *request) isSingle() bool {
+	return len(req.batch.Events) == 1 && req.batch.Tracking == nil && req.batch.Do == nil
+}
+
+// insertAlone stores a single event by a statement that is a transaction of its
+// own, which costs less than to begin and to commit one. It returns errConflict
+// if the event does not fit to what is stored.
+func (r *Recorder) insertAlone(req *request) (result, error) {
+	if err := req.ctx.Err(); err != nil {
+		return result{}, err
+	}
+	w := &writing{r: r, insertFirst: r.stmts.insertFirst, insertNext: r.stmts.insertNext}
+	position, err := w.insert(&req.batch.Events[0])
+	switch {
+	case err == nil:
+		return result{positions: []int64{position}}, nil
+	case !errors.Is(err, errConflict) && r.cfg.mayBeStored(err):
+		return result{}, r.unknown(err)
+	default:
+		return result{}, err
+	}
+}
+
+func (r *Recorder) unknown(err error) error {
+	return &Error{Database: r.name, Op: "commit", Kind: annals.ErrOutcomeUnknown, Err: err}
 }
 
 // discard closes a connection for good.
@@ -366,13 +399,6 @@ func (w *writing) insert(e *persistence.StoredEvent) (position int64, err error)
 			return 0, errConflict
 		}
 		return 0, err
-	}
-	n, err := res.RowsAffected()
-	if err != nil {
-		return 0, err
-	}
-	if n == 0 {
-		return 0, errConflict
 	}
 	return res.LastInsertId()
 }
