@@ -7,189 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime"
 	"runtime/debug"
-	"sync/atomic"
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/persistence"
 )
-
-// maxGroup is the greatest number of requests that are committed together.
-const maxGroup = 512
-
-// request is a batch on its way to the writer.
-type request struct {
-	ctx    context.Context //nolint:containedctx // travels with the request to the writer
-	batch  *persistence.Batch
-	state  atomic.Int32 // waiting, then taken or abandoned
-	result chan result  // has room for the one result
-}
-
-const (
-	waiting = iota
-	taken
-	abandoned
-)
-
-type result struct {
-	positions []int64
-	err       error
-	panicked  any // what the caller's own function panicked with
-}
-
-// Record stores the batch. It waits while other saves are committed, at most as
-// long as [WithBusyTimeout] says for the lock of another process. The transaction
-// that it passes to Do is a *sql.Tx.
-func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, error) {
-	if err := b.Check(); err != nil {
-		return nil, err
-	}
-	if err := r.usable(ctx); err != nil {
-		return nil, r.errorf(ctx, "record", err)
-	}
-	req := &request{ctx: ctx, batch: &b, result: make(chan result, 1)}
-	if err := r.enqueue(req); err != nil {
-		return nil, err
-	}
-	select {
-	case res := <-req.result:
-		return res.get()
-	case <-ctx.Done():
-		if req.state.CompareAndSwap(waiting, abandoned) {
-			return nil, ctx.Err()
-		}
-		// The writer has it: its answer says for certain whether it was stored.
-		res := <-req.result
-		return res.get()
-	}
-}
-
-func (res *result) get() ([]int64, error) {
-	if res.panicked != nil {
-		panic(res.panicked)
-	}
-	return res.positions, res.err
-}
-
-func (r *Recorder) enqueue(req *request) error {
-	r.mu.Lock()
-	if r.closed {
-		r.mu.Unlock()
-		return annals.ErrClosed
-	}
-	r.queue = append(r.queue, req)
-	r.mu.Unlock()
-	r.wakeWriter()
-	return nil
-}
-
-func (r *Recorder) wakeWriter() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
-// write is the goroutine that alone writes events. What waits in the queue is
-// committed together: there is no timer, the time that a commit takes is what
-// fills the queue for the next one. It ends when the recorder is closed and the
-// queue is empty.
-func (r *Recorder) write() {
-	defer close(r.done)
-	for {
-		group, closed := r.take()
-		if len(group) == 0 {
-			if closed {
-				return
-			}
-			<-r.wake
-			continue
-		}
-		r.commit(group)
-		r.gather(len(group))
-	}
-}
-
-// gather lets those run who just got their results, as long as they queue new
-// saves: the next group is then as large as the last one. It waits for nothing
-// else.
-func (r *Recorder) gather(last int) {
-	for queued := -1; ; {
-		runtime.Gosched()
-		r.mu.Lock()
-		n := len(r.queue)
-		r.mu.Unlock()
-		if n == queued || n >= last {
-			return
-		}
-		queued = n
-	}
-}
-
-// take takes the next group out of the queue. A batch with the caller's own
-// statements is a group of its own: what these do to the transaction concerns
-// nobody else.
-func (r *Recorder) take() (group []*request, closed bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n := 0
-	for n < len(r.queue) && n < maxGroup {
-		if r.queue[n].batch.Do != nil {
-			n = max(n, 1)
-			break
-		}
-		n++
-	}
-	if n == len(r.queue) {
-		group, r.queue = r.queue, nil
-		return group, r.closed
-	}
-	group, r.queue = r.queue[:n:n], r.queue[n:]
-	return group, r.closed
-}
-
-// commit stores the group in one transaction, and answers each request. If the
-// transaction fails before its commit, each request is tried in a transaction of
-// its own, so that each gets its own result.
-func (r *Recorder) commit(group []*request) {
-	running := group[:0]
-	for _, req := range group {
-		if req.state.CompareAndSwap(waiting, taken) {
-			running = append(running, req)
-		}
-	}
-	results := make([]result, len(running))
-	if err := r.tryCommit(running, results); err != nil {
-		for i, req := range running {
-			if len(running) > 1 && !errors.Is(err, annals.ErrOutcomeUnknown) {
-				results[i] = result{}
-				results[i].fail(r.tryCommit([]*request{req}, results[i:i+1]))
-			} else {
-				results[i].fail(err)
-			}
-		}
-	}
-	r.notify(results)
-	for i, req := range running {
-		if err := results[i].err; err != nil {
-			if own, ok := err.(*doError); ok { //nolint:errorlint // it is what do returned
-				results[i].err = own.error
-			} else {
-				results[i].err = r.errorf(req.ctx, "record", err)
-			}
-		}
-		req.result <- results[i]
-	}
-}
-
-// fail sets the error of a request whose transaction failed. The error that it
-// has already, if any, is its own reason.
-func (res *result) fail(err error) {
-	if err != nil && res.err == nil {
-		*res = result{err: err, panicked: res.panicked}
-	}
-}
 
 // tryCommit runs the requests in one transaction. The results are valid if it
 // returns nil.
@@ -463,20 +285,30 @@ func (w *writing) stored(events []persistence.StoredEvent) ([]int64, bool, error
 
 // do calls the caller's own function. Its error gives up the transaction, which
 // holds nothing else; a panic does too, and goes on in the caller's goroutine.
-func (w *writing) do(req *request, positions []int64) (res result, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = errPanic
-			res = result{panicked: fmt.Sprintf("%v\n\nin Batch.Do:\n%s", p, debug.Stack())}
+func (w *writing) do(req *request, positions []int64) (result, error) {
+	done := make(chan result, 1)
+	go func() { // of its own, so that runtime.Goexit ends nothing else
+		res := result{err: errExit}
+		defer func() {
+			if p := recover(); p != nil {
+				res.panicked = fmt.Sprintf("%v\n\nin Batch.Do:\n%s", p, debug.Stack())
+			}
+			done <- res
+		}()
+		if res.err = req.batch.Do(req.ctx, w.tx); res.err != nil {
+			res.err = &doError{res.err}
 		}
 	}()
-	if err := req.batch.Do(req.ctx, w.tx); err != nil {
-		return result{}, &doError{err}
+	res := <-done
+	if res.err == nil {
+		res.positions = positions
 	}
-	return result{positions: positions}, nil
+	return res, res.err
 }
 
-var errPanic = errors.New("the caller's own function panicked")
+// errExit is the result of a Do that neither returned nor is known to have
+// panicked with a value.
+var errExit = errors.New("Batch.Do did not return: it panicked, or called runtime.Goexit")
 
 // doError carries the error of the caller's own function to the caller.
 type doError struct{ error }

@@ -43,11 +43,11 @@ type Recorder struct {
 
 	mu      sync.Mutex
 	queue   []*request
+	writing bool // somebody commits what is queued
 	closed  bool
 	changed chan struct{} // closed and replaced after a commit that stored events
 
-	wake chan struct{} // tells the writer that there is something in the queue
-	done chan struct{} // closed when the writer has ended
+	writers sync.WaitGroup // one while writing is true
 }
 
 var _ persistence.Recorder = (*Recorder)(nil)
@@ -239,8 +239,6 @@ func New(ctx context.Context, db *sql.DB, opts ...Option) (*Recorder, error) {
 
 func start(ctx context.Context, r *Recorder) (_ *Recorder, err error) {
 	r.changed = make(chan struct{})
-	r.wake = make(chan struct{}, 1)
-	r.done = make(chan struct{})
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.closeDatabases())
@@ -257,12 +255,10 @@ func start(ctx context.Context, r *Recorder) (_ *Recorder, err error) {
 	if err := r.ensureReady(ctx); err != nil && !errors.Is(err, persistence.ErrSchema) {
 		return nil, r.errorf(ctx, "open", err)
 	}
-	go r.write() //nolint:contextcheck // the writer outlives the context of Open
 	return r, nil
 }
 
-// Close waits for running saves, ends the writer, and closes the database if
-// [Open] opened it. Afterwards every call returns [annals.ErrClosed].
+// Close waits for running saves, and closes the database if [Open] opened it. Afterwards every call returns [annals.ErrClosed].
 func (r *Recorder) Close() error {
 	r.mu.Lock()
 	first := !r.closed
@@ -271,8 +267,7 @@ func (r *Recorder) Close() error {
 		close(r.changed)
 	}
 	r.mu.Unlock()
-	r.wakeWriter()
-	<-r.done
+	r.writers.Wait()
 	if !first {
 		return nil
 	}
