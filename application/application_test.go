@@ -300,7 +300,7 @@ func TestUnreadableEventsAreNamed(t *testing.T) {
 	} {
 		e := persistence.StoredEvent{
 			ID: annals.NewID(), StreamID: stream, Version: 1, Topic: "Dog.Registered", Time: time.Now(),
-			Format: persistence.FormatVersion, Shape: 1, Encoding: "json", State: []byte(`{}`),
+			Shape: 1, Encoding: "1:json", State: []byte(`{}`),
 		}
 		change(&e)
 		if _, err := recorder.Record(t.Context(), persistence.Batch{Events: []persistence.StoredEvent{e}}); err != nil {

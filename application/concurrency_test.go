@@ -226,7 +226,7 @@ func TestTopicsFindFormerNames(t *testing.T) {
 	recorder := memory.New()
 	e := persistence.StoredEvent{
 		ID: annals.NewID(), StreamID: "fido", Version: 1, Topic: "Dog.TrickLearned", Time: time.Now(),
-		Format: persistence.FormatVersion, Shape: 1, Encoding: "json", State: []byte(`{"Trick":"sit"}`),
+		Shape: 1, Encoding: "1:json", State: []byte(`{"Trick":"sit"}`),
 	}
 	if _, err := recorder.Record(t.Context(), persistence.Batch{Events: []persistence.StoredEvent{e}}); err != nil {
 		t.Fatal(err)

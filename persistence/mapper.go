@@ -11,6 +11,11 @@ import (
 	"github.com/annals-es/annals"
 )
 
+// format is how the encoding of every event begins that this code writes and
+// reads: the version of the stored format, which says what fields a [StoredEvent]
+// has, and what each means.
+const format = "1:"
+
 // MapperConfig says what events go through on their way to the recorder.
 type MapperConfig struct {
 	// Transcoder turns data into bytes. Defaults to [JSON].
@@ -41,7 +46,7 @@ func NewMapper(cfg MapperConfig) *Mapper {
 	if m.transcoder == nil {
 		m.transcoder = JSON()
 	}
-	m.plain = m.transcoder.Name()
+	m.plain = format + m.transcoder.Name()
 	if m.compressor != nil {
 		m.compressed = m.plain + "+" + m.compressor.Name()
 	}
@@ -100,7 +105,7 @@ func (m *Mapper) Encode(e *annals.Event) (StoredEvent, error) {
 	}
 	s := StoredEvent{
 		ID: e.ID, StreamID: e.StreamID, Version: e.Version, Topic: e.Topic, Time: e.Time,
-		Format: FormatVersion, Shape: t.Shape(), Encoding: m.plain,
+		Shape: t.Shape(), Encoding: m.plain,
 		CorrelationID: e.Metadata.CorrelationID, CausationID: e.Metadata.CausationID,
 	}
 	if err := m.encodeState(&s, e); err != nil {
@@ -155,9 +160,10 @@ func (m *Mapper) Decode(s *StoredEvent) (annals.Event, error) {
 }
 
 func (m *Mapper) decodeState(e *annals.Event, s *StoredEvent, t *annals.EventType) (err error) {
-	if s.Format != FormatVersion {
-		return fmt.Errorf("its stored format is %d, and this code knows %d: a newer version of Annals wrote it: %w",
-			s.Format, FormatVersion, annals.ErrUnsupported)
+	layers, ok := strings.CutPrefix(s.Encoding, format)
+	if !ok {
+		return fmt.Errorf("its encoding is %q, and this code knows the stored format %q: a newer version of Annals wrote it: %w",
+			s.Encoding, format, annals.ErrUnsupported)
 	}
 	if s.Shape < 1 || s.Shape > t.Shape() {
 		return fmt.Errorf("its shape is version %d, and this code knows versions up to %d: newer code wrote it: %w",
@@ -168,7 +174,7 @@ func (m *Mapper) decodeState(e *annals.Event, s *StoredEvent, t *annals.EventTyp
 			return fmt.Errorf("headers: %w", err)
 		}
 	}
-	state, err := m.open(s)
+	state, err := m.open(s, layers)
 	if err != nil {
 		return err
 	}
@@ -176,9 +182,10 @@ func (m *Mapper) decodeState(e *annals.Event, s *StoredEvent, t *annals.EventTyp
 	return err
 }
 
-// open undoes what the encoding names after the transcoder, last first.
-func (m *Mapper) open(s *StoredEvent) (state []byte, err error) {
-	name, rest, _ := strings.Cut(s.Encoding, "+")
+// open undoes the layers that the encoding names after the transcoder, last
+// first.
+func (m *Mapper) open(s *StoredEvent, layers string) (state []byte, err error) {
+	name, rest, _ := strings.Cut(layers, "+")
 	if name != m.transcoder.Name() {
 		return nil, fmt.Errorf("its encoding is %q, and the application has the transcoder %q: %w",
 			s.Encoding, m.transcoder.Name(), annals.ErrConfiguration)

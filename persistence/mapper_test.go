@@ -108,12 +108,12 @@ func TestMapperEncodesThenCompressesThenEncrypts(t *testing.T) {
 		event    annals.Event
 		encoding string
 	}{
-		"JSON":                             {persistence.MapperConfig{}, anEvent(), "json"},
-		"compressed":                       {persistence.MapperConfig{Compressor: runs{}}, long, "json+runs"},
-		"not compressed, as it would grow": {persistence.MapperConfig{Compressor: runs{}}, anEvent(), "json"},
-		"encrypted":                        {persistence.MapperConfig{Cipher: flip{}}, anEvent(), "json+flip"},
-		"compressed, then encrypted":       {persistence.MapperConfig{Compressor: runs{}, Cipher: flip{}}, long, "json+runs+flip"},
-		"only encrypted, as it would grow": {persistence.MapperConfig{Compressor: runs{}, Cipher: flip{}}, anEvent(), "json+flip"},
+		"JSON":                             {persistence.MapperConfig{}, anEvent(), "1:json"},
+		"compressed":                       {persistence.MapperConfig{Compressor: runs{}}, long, "1:json+runs"},
+		"not compressed, as it would grow": {persistence.MapperConfig{Compressor: runs{}}, anEvent(), "1:json"},
+		"encrypted":                        {persistence.MapperConfig{Cipher: flip{}}, anEvent(), "1:json+flip"},
+		"compressed, then encrypted":       {persistence.MapperConfig{Compressor: runs{}, Cipher: flip{}}, long, "1:json+runs+flip"},
+		"only encrypted, as it would grow": {persistence.MapperConfig{Compressor: runs{}, Cipher: flip{}}, anEvent(), "1:json+flip"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -136,7 +136,7 @@ func TestMapperEncodesThenCompressesThenEncrypts(t *testing.T) {
 				t.Errorf("what came back differs (-want +got):\n%s", diff)
 			}
 			// What was stored before something was switched on still loads.
-			if c.encoding == "json" {
+			if c.encoding == "1:json" {
 				if _, err := newMapper(t, persistence.MapperConfig{Compressor: runs{}, Cipher: flip{}}).Decode(&stored); err != nil {
 					t.Errorf("with a compressor and a cipher: %v", err)
 				}
@@ -180,17 +180,17 @@ func TestDecodingFailsWithATypedError(t *testing.T) {
 		"no state":                {func(s *persistence.StoredEvent) { s.State = nil }, plain, []error{annals.ErrUndecodable}, "byte"},
 		"a state of another type": {func(s *persistence.StoredEvent) { s.State = []byte(`{"Name":7}`) }, plain, []error{annals.ErrUndecodable}, "Name"},
 		"damaged headers":         {func(s *persistence.StoredEvent) { s.Headers = []byte("x") }, plain, []error{annals.ErrUndecodable}, "headers"},
-		"a newer format":          {func(s *persistence.StoredEvent) { s.Format = 2 }, plain, []error{annals.ErrUndecodable, annals.ErrUnsupported}, "newer"},
-		"no format":               {func(s *persistence.StoredEvent) { s.Format = 0 }, plain, []error{annals.ErrUndecodable}, "format"},
+		"a newer format":          {func(s *persistence.StoredEvent) { s.Encoding = "2:json" }, plain, []error{annals.ErrUndecodable, annals.ErrUnsupported}, "newer"},
+		"no format":               {func(s *persistence.StoredEvent) { s.Encoding = "json" }, plain, []error{annals.ErrUndecodable}, "format"},
 		"a newer shape":           {func(s *persistence.StoredEvent) { s.Shape = 2 }, plain, []error{annals.ErrUndecodable, annals.ErrUnsupported}, "newer"},
 		"no shape":                {func(s *persistence.StoredEvent) { s.Shape = 0 }, plain, []error{annals.ErrUndecodable}, "shape"},
-		"another transcoder":      {func(s *persistence.StoredEvent) { s.Encoding = "cbor" }, plain, []error{annals.ErrUndecodable, annals.ErrConfiguration}, "cbor"},
-		"an unknown compressor":   {func(s *persistence.StoredEvent) { s.Encoding = "json+zstd" }, plain, []error{annals.ErrUndecodable, annals.ErrConfiguration}, "zstd"},
-		"no cipher":               {func(s *persistence.StoredEvent) { s.Encoding = "json+flip" }, plain, []error{annals.ErrUndecodable, annals.ErrConfiguration}, "flip"},
+		"another transcoder":      {func(s *persistence.StoredEvent) { s.Encoding = "1:cbor" }, plain, []error{annals.ErrUndecodable, annals.ErrConfiguration}, "1:cbor"},
+		"an unknown compressor":   {func(s *persistence.StoredEvent) { s.Encoding = "1:json+zstd" }, plain, []error{annals.ErrUndecodable, annals.ErrConfiguration}, "zstd"},
+		"no cipher":               {func(s *persistence.StoredEvent) { s.Encoding = "1:json+flip" }, plain, []error{annals.ErrUndecodable, annals.ErrConfiguration}, "flip"},
 		"a ciphertext of another event": {
-			func(s *persistence.StoredEvent) { s.Encoding = "json+flip" }, full, []error{annals.ErrUndecodable}, "flip: it was made for another event",
+			func(s *persistence.StoredEvent) { s.Encoding = "1:json+flip" }, full, []error{annals.ErrUndecodable}, "flip: it was made for another event",
 		},
-		"an empty layer": {func(s *persistence.StoredEvent) { s.Encoding = "json++" }, full, []error{annals.ErrUndecodable}, "json++"},
+		"an empty layer": {func(s *persistence.StoredEvent) { s.Encoding = "1:json++" }, full, []error{annals.ErrUndecodable}, "1:json++"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -259,12 +259,12 @@ func TestRegisterRefusesTwoTypesWithOneTopic(t *testing.T) {
 
 func FuzzMapperDecode(f *testing.F) {
 	m := newMapper(f, persistence.MapperConfig{Compressor: runs{}, Cipher: flip{}})
-	f.Add("Dog.Registered", "json", []byte(`{"Name":"x"}`), []byte(`{"a":"b"}`), 1, 1)
-	f.Add("Dog.Added", "json+runs+flip", []byte("xyz"), []byte(nil), 1, 1)
-	f.Fuzz(func(t *testing.T, topic, encoding string, state, headers []byte, format, shape int) {
+	f.Add("Dog.Registered", "1:json", []byte(`{"Name":"x"}`), []byte(`{"a":"b"}`), 1)
+	f.Add("Dog.Added", "1:json+runs+flip", []byte("xyz"), []byte(nil), 1)
+	f.Fuzz(func(t *testing.T, topic, encoding string, state, headers []byte, shape int) {
 		s := persistence.StoredEvent{
 			ID: "e", StreamID: "s", Version: 1, Topic: topic, Encoding: encoding, State: state, Headers: headers,
-			Format: format, Shape: shape,
+			Shape: shape,
 		}
 		e, err := m.Decode(&s)
 		switch {

@@ -2,11 +2,6 @@ package persistence
 
 import "time"
 
-// FormatVersion is the version of the stored format that this code writes: which
-// fields a [StoredEvent] has, and what each means. An event of a newer format is
-// refused when it is read.
-const FormatVersion = 1
-
 // StoredEvent is an event as databases hold it: names, numbers and opaque bytes.
 type StoredEvent struct {
 	// ID is the event's unique id.
@@ -18,27 +13,20 @@ type StoredEvent struct {
 	Topic string
 	// Time is when it happened, in UTC and whole microseconds.
 	Time time.Time
-	// Format is the version of the stored format, see [FormatVersion].
-	Format int
 	// Shape is the version of the shape of the event's data, from 1 on.
 	Shape int
-	// Encoding names what State went through, in order, joined by "+": the
-	// transcoder, the compressor, the cipher. "json", "json+zstd".
+	// Encoding says how to read the rest: the version of the stored format, a
+	// colon, and what State went through, in order, joined by "+": the transcoder,
+	// the compressor, the cipher. "1:json", "1:json+zstd+aesgcm".
 	Encoding string
 	// State is the event's data, encoded. Recorders never look into it.
 	State []byte
 	// CorrelationID and CausationID are empty if unknown.
 	CorrelationID string
 	CausationID   string
-	// Headers is a JSON object of strings; empty if there are none. For headers,
-	// tags and hash, nil and empty are the same.
+	// Headers is a JSON object of strings; empty if there are none. Nil and empty
+	// are the same.
 	Headers []byte
-	// Tags are for consistency boundaries across streams; empty if there are none.
-	// Recorders keep them; nothing sets them yet.
-	Tags []string
-	// Hash is for the hash chain over stored bytes; empty if there is none.
-	// Recorders keep it; nothing sets it yet.
-	Hash []byte
 }
 
 // Notification is a stored event with its position in the log, for consumers.

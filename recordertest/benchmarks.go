@@ -19,11 +19,7 @@ import (
 //   - saves/s, allocs/event.
 func BenchmarkSave1(b *testing.B, backend Backend) {
 	ours, bare := stores(b, backend)
-	s := saver{r: ours, writers: 1, each: 100}
-	c := comparison{ours: side{events: 100, prepare: s.prepare, round: s.save}}
-	if bare != nil {
-		c.bare = bareSaver(bare, 100)
-	}
+	c := comparison{ours: saves(ours, 1, 20), bare: bareSaves(bare, 1, 20)}
 	o := c.run(b, "frac-bare", asFast)
 	b.ReportMetric(perSecond(median(o.perEvent)), "saves/s")
 }
@@ -37,11 +33,7 @@ func BenchmarkSave1(b *testing.B, backend Backend) {
 //   - saves/s, allocs/event.
 func BenchmarkSave64(b *testing.B, backend Backend) {
 	ours, bare := stores(b, backend)
-	s := saver{r: ours, writers: 64, each: 16}
-	c := comparison{ours: side{events: 64 * 16, prepare: s.prepare, round: s.save}}
-	if bare != nil {
-		c.bare = bareSaver(bare, 128)
-	}
+	c := comparison{ours: saves(ours, 64, 8), bare: bareSaves(bare, 64, 32)}
 	o := c.run(b, "x-serial", asFast)
 	b.ReportMetric(perSecond(median(o.perEvent)), "saves/s")
 }
@@ -160,51 +152,74 @@ func stores(b *testing.B, backend Backend) (ours Recorder, bare Bare) {
 	return ours, bare
 }
 
-// saver saves single events from several goroutines, each to a stream of its own.
-type saver struct {
-	r             Recorder
-	writers, each int
-	saved         int64
-	batches       [][]persistence.Batch
-}
+// streamLength is how many events a stream gets in a benchmark of saves, before its
+// writer begins another one.
+const streamLength = 10
 
-func (s *saver) prepare() {
-	s.batches = make([][]persistence.Batch, s.writers)
-	for i := range s.batches {
-		for k := range s.each {
-			s.batches[i] = append(s.batches[i], batch(event(fmt.Sprintf("account-%d", i), s.saved+int64(k)+1)))
-		}
+// workload makes single events, as several writers save them: each has a stream of
+// its own, and begins another one after a while.
+type workload []persistence.StoredEvent // the last event of each writer
+
+func (w workload) next(writer int) persistence.StoredEvent {
+	last := &w[writer]
+	if last.Version%streamLength == 0 {
+		*last = event(annals.NewID(), 1)
+	} else {
+		*last = event(last.StreamID, last.Version+1)
 	}
-	s.saved += int64(s.each)
+	return *last
 }
 
-func (s *saver) save() error {
-	errs := make([]error, s.writers)
-	together(s.writers, func(i int) {
-		for k := range s.batches[i] {
-			if _, err := s.r.Record(context.Background(), s.batches[i][k]); err != nil {
-				errs[i] = err
-				return
-			}
-		}
-	})
-	return errors.Join(errs...)
-}
-
-// bareSaver is the plain driver saving n events, one by one.
-func bareSaver(bare Bare, n int) side {
-	saved := int64(0)
-	var next []persistence.StoredEvent
+// saves is the recorder saving single events, by several goroutines, each of which
+// saves a number of them.
+func saves(r Recorder, writers, each int) side {
+	w := make(workload, writers)
+	batches := make([][]persistence.Batch, writers)
 	return side{
-		events:  n,
-		prepare: func() { next = events("account-0", saved+1, n) },
+		events: writers * each,
+		prepare: func() {
+			for i := range batches {
+				batches[i] = nil
+				for range each {
+					batches[i] = append(batches[i], batch(w.next(i)))
+				}
+			}
+		},
+		round: func() error {
+			errs := make([]error, writers)
+			together(writers, func(i int) {
+				for _, b := range batches[i] {
+					if _, errs[i] = r.Record(context.Background(), b); errs[i] != nil {
+						return
+					}
+				}
+			})
+			return errors.Join(errs...)
+		},
+	}
+}
+
+// bareSaves is the plain driver saving n events one by one, those of several
+// writers in turn. Without a plain driver it is no side.
+func bareSaves(bare Bare, writers, n int) side {
+	if bare == nil {
+		return side{}
+	}
+	w := make(workload, writers)
+	next := make([]persistence.StoredEvent, n)
+	return side{
+		events: n,
+		prepare: func() {
+			for i := range next {
+				next[i] = w.next(i % writers)
+			}
+		},
 		round: func() error {
 			for i := range next {
 				if err := bare.Save(context.Background(), &next[i]); err != nil {
 					return err
 				}
 			}
-			saved += int64(n)
 			return nil
 		},
 	}

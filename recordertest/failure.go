@@ -46,21 +46,30 @@ func badInputs() []badInput {
 			tracking("tracking name "+what, annals.ErrInvalidID, "tracking name", func(p *persistence.Tracking) { p.Name = id }),
 		)
 	}
-	for name, spoil := range map[string]func(e *persistence.StoredEvent){
-		"topic, empty":                    func(e *persistence.StoredEvent) { e.Topic = "" },
-		"topic, of 256 bytes":             func(e *persistence.StoredEvent) { e.Topic = long },
-		"topic, not UTF-8":                func(e *persistence.StoredEvent) { e.Topic = "dog\xff" },
-		"encoding, empty":                 func(e *persistence.StoredEvent) { e.Encoding = "" },
-		"encoding, of 256 bytes":          func(e *persistence.StoredEvent) { e.Encoding = long },
-		"correlation id, of 256 bytes":    func(e *persistence.StoredEvent) { e.CorrelationID = long },
-		"causation id, not UTF-8":         func(e *persistence.StoredEvent) { e.CausationID = "\xc3" },
-		"10000, the year":                 func(e *persistence.StoredEvent) { e.Time = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
-		"time in the year 0":              func(e *persistence.StoredEvent) { e.Time = time.Date(0, 12, 31, 0, 0, 0, 0, time.UTC) },
-		"last of a stream has version 0":  func(e *persistence.StoredEvent) { e.Version = 0 },
-		"last of a stream has version -1": func(e *persistence.StoredEvent) { e.Version = -1 },
+	for named, spoils := range map[string][]func(e *persistence.StoredEvent){
+		"topic": {
+			func(e *persistence.StoredEvent) { e.Topic = "" },
+			func(e *persistence.StoredEvent) { e.Topic = long },
+			func(e *persistence.StoredEvent) { e.Topic = "dog\xff" },
+		},
+		"encoding": {
+			func(e *persistence.StoredEvent) { e.Encoding = "" },
+			func(e *persistence.StoredEvent) { e.Encoding = long },
+		},
+		"correlation id": {func(e *persistence.StoredEvent) { e.CorrelationID = long }},
+		"causation id":   {func(e *persistence.StoredEvent) { e.CausationID = "\xc3" }},
+		"time": {
+			func(e *persistence.StoredEvent) { e.Time = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
+			func(e *persistence.StoredEvent) { e.Time = time.Date(0, 12, 31, 0, 0, 0, 0, time.UTC) },
+		},
+		"last": { // the stream
+			func(e *persistence.StoredEvent) { e.Version = 0 },
+			func(e *persistence.StoredEvent) { e.Version = -1 },
+		},
 	} {
-		named, _, _ := strings.Cut(strings.ReplaceAll(name, " in the", ","), ",")
-		all = append(all, event(name, annals.ErrUnencodable, named, spoil))
+		for i, spoil := range spoils {
+			all = append(all, event(fmt.Sprintf("%s, number %d", named, i+1), annals.ErrUnencodable, named, spoil))
+		}
 	}
 	return append(all,
 		tracking("position 0", annals.ErrConfiguration, "upstream", func(p *persistence.Tracking) { p.Position = 0 }),
@@ -95,7 +104,7 @@ func checkBadInput(t *testing.T, s *store) {
 func checkNoData(t *testing.T, s *store) {
 	ctx, r := s.setup(t)
 	secret := func(e persistence.StoredEvent) persistence.StoredEvent {
-		e.State, e.Headers, e.Tags = []byte(`{"card":"4111-1111"}`), []byte(`{"card":"4111-1111"}`), []string{"4111-1111"}
+		e.State, e.Headers = []byte(`{"card":"4111-1111"}`), []byte(`{"card":"4111-1111"}`)
 		return e
 	}
 	recordBatch(ctx, t, r, tracked(batch(secret(event("a", 1)), secret(event("a", 2))), "upstream", 3))

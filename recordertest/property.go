@@ -23,7 +23,7 @@ func checkModel(t *testing.T, s *store) {
 	ctx, r := s.setup(t)
 	handles := s.handles(ctx, t, r, 2)
 	runs := 0
-	rapid.Check(t, func(rt *rapid.T) {
+	run := func(rt *rapid.T) {
 		runs++
 		base, _, err := r.MaxPosition(ctx)
 		if err != nil {
@@ -43,7 +43,10 @@ func checkModel(t *testing.T, s *store) {
 		if d := diff(got, o.model.log); d != "" || err != nil {
 			rt.Fatalf("the log at the end: error %v; %s", err, d)
 		}
-	})
+	}
+	for range rounds(1) {
+		rapid.Check(t, run)
+	}
 }
 
 // operations are those of one run.
@@ -85,9 +88,6 @@ func (o *operations) record(rt *rapid.T) {
 		e := event(stream, next[stream]+o.mistake(rt, 20))
 		e.Topic = topic().Draw(rt, "topic")
 		e.State = rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(rt, "state")
-		if rapid.Bool().Draw(rt, "with tags") {
-			e.Tags = rapid.SliceOfN(rapid.String(), 0, 3).Draw(rt, "tags")
-		}
 		b.Events = append(b.Events, e)
 		next[stream]++
 	}

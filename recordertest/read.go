@@ -82,9 +82,9 @@ func fieldCases() map[string]func(e *persistence.StoredEvent) {
 		"long unicode ids": func(e *persistence.StoredEvent) {
 			e.ID, e.StreamID = strings.Repeat("개", 85), strings.Repeat("개", 85)
 		},
-		"long topic":       func(e *persistence.StoredEvent) { e.Topic = strings.Repeat("t", 255) },
-		"long encoding":    func(e *persistence.StoredEvent) { e.Encoding = strings.Repeat("e", 255) },
-		"format and shape": func(e *persistence.StoredEvent) { e.Format, e.Shape, e.Encoding = 7, 12345, "json+zstd+aesgcm" },
+		"long topic":         func(e *persistence.StoredEvent) { e.Topic = strings.Repeat("t", 255) },
+		"long encoding":      func(e *persistence.StoredEvent) { e.Encoding = strings.Repeat("e", 255) },
+		"shape and encoding": func(e *persistence.StoredEvent) { e.Shape, e.Encoding = 12345, "7:json+zstd+aesgcm" },
 		"causes": func(e *persistence.StoredEvent) {
 			e.CorrelationID, e.CausationID = strings.Repeat("ø", 127), "cause"
 		},
@@ -92,10 +92,6 @@ func fieldCases() map[string]func(e *persistence.StoredEvent) {
 		"only a causation id":   func(e *persistence.StoredEvent) { e.CausationID = "cause" },
 		"headers":               func(e *persistence.StoredEvent) { e.Headers = []byte(`{"user":"O'Brien","trace":"é"}`) },
 		"empty headers":         func(e *persistence.StoredEvent) { e.Headers = []byte{} },
-		"tags":                  func(e *persistence.StoredEvent) { e.Tags = []string{"b", "a", "", "a", `x"y,z`, "개"} },
-		"empty tags":            func(e *persistence.StoredEvent) { e.Tags = []string{} },
-		"hash":                  func(e *persistence.StoredEvent) { e.Hash = slices.Clone(all[:]) },
-		"empty hash":            func(e *persistence.StoredEvent) { e.Hash = []byte{} },
 	}
 }
 
@@ -248,7 +244,6 @@ func checkCallersMemory(t *testing.T, s *store) {
 	full := func() persistence.StoredEvent {
 		e := event("a", 1)
 		e.ID, e.State, e.Headers = "id", []byte("state"), []byte(`{"a":"b"}`)
-		e.Tags, e.Hash = []string{"tag"}, []byte("hash")
 		return e
 	}
 	b := tracked(batch(full()), "upstream", 1)
@@ -265,17 +260,14 @@ func checkCallersMemory(t *testing.T, s *store) {
 func spoil(e *persistence.StoredEvent) {
 	clear(e.State)
 	clear(e.Headers)
-	clear(e.Tags)
-	clear(e.Hash)
 }
 
 func checkReadersMemory(t *testing.T, s *store) {
 	ctx, r := s.setup(t)
 	e := event("a", 1)
-	e.Headers, e.Tags, e.Hash = []byte(`{"a":"b"}`), []string{"tag"}, []byte("hash")
+	e.Headers = []byte(`{"a":"b"}`)
 	twin := e
-	twin.State, twin.Headers, twin.Hash = slices.Clone(e.State), slices.Clone(e.Headers), slices.Clone(e.Hash)
-	twin.Tags = slices.Clone(e.Tags)
+	twin.State, twin.Headers = slices.Clone(e.State), slices.Clone(e.Headers)
 	want := notifications(record(ctx, t, r, e), []persistence.StoredEvent{twin})
 	spoil(&readLog(ctx, t, r, persistence.LogQuery{})[0].StoredEvent)
 	spoil(&readStream(ctx, t, r, "a", persistence.StreamQuery{})[0])

@@ -34,7 +34,7 @@ func (s *store) context(t *testing.T) context.Context {
 	if patience == 0 {
 		patience = defaultPatience
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rounds(1))*patience)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -44,11 +44,11 @@ func newBare(tb testing.TB) recordertest.Bare {
 	db.SetMaxOpenConns(1)
 	x := &bare{db: db}
 	for stmt, text := range map[**sql.Stmt]string{
-		&x.insert: "INSERT INTO annals_events (stream_id, version, event_id, topic, time, format, shape, encoding, state, " +
-			"correlation_id, causation_id, headers, tags, hash) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		&x.insert: "INSERT INTO annals_events (stream_id, version, event_id, topic, time, shape, encoding, state, " +
+			"correlation_id, causation_id, headers) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
 		&x.load: "SELECT state FROM annals_events WHERE stream_id = ? ORDER BY version",
-		&x.scan: "SELECT position, stream_id, version, event_id, topic, time, format, shape, encoding, state, " +
-			"correlation_id, causation_id, headers, tags, hash FROM annals_events ORDER BY position",
+		&x.scan: "SELECT position, stream_id, version, event_id, topic, time, shape, encoding, state, " +
+			"correlation_id, causation_id, headers FROM annals_events ORDER BY position",
 	} {
 		if *stmt, err = db.PrepareContext(tb.Context(), text); err != nil { //nolint:sqlclosecheck // with the database
 			tb.Fatal(err)
@@ -64,8 +64,8 @@ func (x *bare) Save(ctx context.Context, e *persistence.StoredEvent) error {
 }
 
 func save(ctx context.Context, insert *sql.Stmt, e *persistence.StoredEvent) error {
-	_, err := insert.ExecContext(ctx, e.StreamID, e.Version, e.ID, e.Topic, e.Time.UnixMicro(), e.Format, e.Shape,
-		e.Encoding, e.State, nil, nil, nil, nil, nil)
+	_, err := insert.ExecContext(ctx, e.StreamID, e.Version, e.ID, e.Topic, e.Time.UnixMicro(), e.Shape,
+		e.Encoding, e.State, nil, nil, nil)
 	return err
 }
 
@@ -109,13 +109,13 @@ func (x *bare) Scan(ctx context.Context) (n int, err error) {
 	defer rows.Close()
 	for rows.Next() {
 		var (
-			position, version, time, format, shape int64
-			streamID, eventID, topic, encoding     string
-			state, headers, hash                   []byte
-			correlationID, causationID, tags       sql.NullString
+			position, version, time, shape     int64
+			streamID, eventID, topic, encoding string
+			state, headers                     []byte
+			correlationID, causationID         sql.NullString
 		)
-		if err := rows.Scan(&position, &streamID, &version, &eventID, &topic, &time, &format, &shape, &encoding, &state,
-			&correlationID, &causationID, &headers, &tags, &hash); err != nil {
+		if err := rows.Scan(&position, &streamID, &version, &eventID, &topic, &time, &shape, &encoding, &state,
+			&correlationID, &causationID, &headers); err != nil {
 			return n, err
 		}
 		n++

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"math"
 	"sync"
@@ -164,7 +163,7 @@ func (b *buffers) put(buffer *[]persistence.Notification, used int) {
 // those database/sql does nothing but to copy bytes, where it would convert a
 // number by way of its text.
 type scanner struct {
-	values [15]any
+	values [12]any
 	dest   []any // pointers to the values that a row has
 }
 
@@ -176,15 +175,12 @@ const (
 	colEventID
 	colTopic
 	colTime
-	colFormat
 	colShape
 	colEncoding
 	colState
 	colCorrelationID
 	colCausationID
 	colHeaders
-	colTags
-	colHash
 )
 
 func newScanner(first int) *scanner {
@@ -205,25 +201,18 @@ func (s *scanner) scan(rows *sql.Rows, n *persistence.Notification) error {
 	n.ID = s.text(colEventID)
 	n.Topic = s.text(colTopic)
 	n.Time = time.UnixMicro(s.integer(colTime)).UTC()
-	n.Format = int(s.integer(colFormat))
 	n.Shape = int(s.integer(colShape))
 	n.Encoding = s.text(colEncoding)
 	n.State = s.bytes(colState)
 	n.CorrelationID = s.text(colCorrelationID)
 	n.CausationID = s.text(colCausationID)
 	n.Headers = s.bytes(colHeaders)
-	n.Hash = s.bytes(colHash)
-	if tags := s.bytes(colTags); tags != nil {
-		if err := json.Unmarshal(tags, &n.Tags); err != nil {
-			return fmt.Errorf("tags of version %d of a stream: %w: %w", n.Version, persistence.ErrCorrupt, err)
-		}
-	}
 	return nil
 }
 
 // The columns are declared with their types, and written by this package alone:
 // a value of another type is absent, and refused where it matters, because
-// nothing is stored with the version, format or topic that is then left.
+// nothing is stored with the version, topic or encoding that is then left.
 
 func (s *scanner) integer(col int) int64 {
 	n, _ := s.values[col].(int64)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -111,7 +110,7 @@ type writing struct {
 	r                              *Recorder
 	tx                             *sql.Tx
 	insertFirst, insertNext, track *sql.Stmt
-	args                           [14]any
+	args                           [11]any
 }
 
 func newWriting(tx *sql.Tx, r *Recorder) *writing {
@@ -203,17 +202,9 @@ func (w *writing) insert(e *persistence.StoredEvent) (position int64, err error)
 	if state == nil {
 		state = []byte{}
 	}
-	var tags any
-	if len(e.Tags) > 0 {
-		b, err := json.Marshal(e.Tags)
-		if err != nil {
-			return 0, err
-		}
-		tags = string(b)
-	}
 	w.args = [...]any{
-		e.StreamID, e.Version, e.ID, e.Topic, e.Time.UnixMicro(), int64(e.Format), int64(e.Shape), e.Encoding, state,
-		nullable(e.CorrelationID), nullable(e.CausationID), nullableBytes(e.Headers), tags, nullableBytes(e.Hash),
+		e.StreamID, e.Version, e.ID, e.Topic, e.Time.UnixMicro(), int64(e.Shape), e.Encoding, state,
+		nullable(e.CorrelationID), nullable(e.CausationID), nullableBytes(e.Headers),
 	}
 	res, err := stmt.ExecContext(context.Background(), w.args[:]...)
 	if err != nil {

@@ -143,8 +143,7 @@ type prepared struct {
 }
 
 // The columns of an event, but for its position and its stream.
-const columns = "version, event_id, topic, time, format, shape, encoding, state, " +
-	"correlation_id, causation_id, headers, tags, hash"
+const columns = "version, event_id, topic, time, shape, encoding, state, correlation_id, causation_id, headers"
 
 func (r *Recorder) prepare(ctx context.Context) error {
 	s := &r.stmts
@@ -153,12 +152,12 @@ func (r *Recorder) prepare(ctx context.Context) error {
 		db   *sql.DB
 		text string
 	}{
-		{&s.insertFirst, r.writeDB, "INSERT INTO annals_events (stream_id, " + columns + ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+		{&s.insertFirst, r.writeDB, "INSERT INTO annals_events (stream_id, " + columns + ") VALUES (?,?,?,?,?,?,?,?,?,?,?)"},
 		// Without a predecessor the version is NULL, which the table refuses: a
 		// stream has no gaps. That the version is free is what the unique index is
 		// for. (INSERT … SELECT … WHERE EXISTS would copy the row to a temporary table.)
 		{&s.insertNext, r.writeDB, "INSERT INTO annals_events (stream_id, " + columns + ") VALUES (?1," +
-			"(SELECT version + 1 FROM annals_events WHERE stream_id = ?1 AND version = ?2 - 1),?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)"},
+			"(SELECT version + 1 FROM annals_events WHERE stream_id = ?1 AND version = ?2 - 1),?3,?4,?5,?6,?7,?8,?9,?10,?11)"},
 		{&s.track, r.writeDB, "INSERT INTO annals_tracking (name, position) VALUES (?, ?) " +
 			"ON CONFLICT (name) DO UPDATE SET position = excluded.position WHERE excluded.position > position"},
 		{&s.storedEvent, r.writeDB, "SELECT position, event_id FROM annals_events WHERE stream_id = ? AND version = ?"},

@@ -12,15 +12,14 @@ CREATE TABLE annals_events (
 	event_id       TEXT    NOT NULL,
 	topic          TEXT    NOT NULL,
 	time           INTEGER NOT NULL,    -- microseconds since 1970-01-01 00:00 UTC
-	format         INTEGER NOT NULL,    -- version of the stored format
 	shape          INTEGER NOT NULL,    -- version of the shape of the event's data
-	encoding       TEXT    NOT NULL,    -- what state went through: json, json+zstd, …
+	encoding       TEXT    NOT NULL,    -- version of the stored format, and what state went through: 1:json, 1:json+zstd
 	state          BLOB    NOT NULL,
 	correlation_id TEXT,
 	causation_id   TEXT,
 	headers        BLOB,                -- a JSON object of strings
-	tags           TEXT,                -- a JSON array of strings
-	hash           BLOB,
+	tags           TEXT,                -- room for consistency boundaries across streams: a JSON array of strings
+	hash           BLOB,                -- room for a hash chain over what is stored
 	UNIQUE (stream_id, version)
 );
 
