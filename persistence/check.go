@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -36,22 +37,21 @@ func (e *InvalidEventError) Error() string {
 func (e *InvalidEventError) Is(target error) bool { return target == annals.ErrUnencodable }
 
 // Check returns the typed error of the first part of the batch that no recorder
-// may store: an id that is empty, too long or not UTF-8 ([annals.ErrInvalidID]);
-// an event without a topic, or with a time outside of the years 1 to 9999
+// may store: an id that is empty, too long, not UTF-8 or there twice
+// ([annals.ErrInvalidID]); an event without a topic, or with a time outside of the years 1 to 9999
 // ([annals.ErrUnencodable]); versions of one stream that are not consecutive
 // ([annals.ErrVersionConflict]); a tracked position below 1. Every recorder
 // calls it first.
 func (b *Batch) Check() error {
-	last := make(map[string]int64, 1)
 	for i := range b.Events {
-		e := &b.Events[i]
-		if err := e.check(); err != nil {
+		if err := b.Events[i].check(); err != nil {
 			return err
 		}
-		if prev, ok := last[e.StreamID]; ok && e.Version != prev+1 {
-			return &annals.VersionConflictError{StreamID: e.StreamID, Expected: e.Version - 1, Actual: prev}
+	}
+	if len(b.Events) > 1 {
+		if err := checkTogether(b.Events); err != nil {
+			return err
 		}
-		last[e.StreamID] = e.Version
 	}
 	if b.Tracking != nil {
 		if err := annals.CheckID("tracking name", b.Tracking.Name); err != nil {
@@ -61,6 +61,24 @@ func (b *Batch) Check() error {
 			return fmt.Errorf("persistence: tracking %q: position %d: positions start at 1: %w",
 				b.Tracking.Name, b.Tracking.Position, annals.ErrConfiguration)
 		}
+	}
+	return nil
+}
+
+// checkTogether checks what events of a batch have to do with each other.
+func checkTogether(events []StoredEvent) error {
+	ids := make(map[string]bool, len(events))
+	versions := make(map[string]int64)
+	for i := range events {
+		e := &events[i]
+		if ids[e.ID] {
+			return &annals.InvalidIDError{What: "event id", ID: e.ID, Reason: "is there twice"}
+		}
+		ids[e.ID] = true
+		if last, ok := versions[e.StreamID]; ok && e.Version != last+1 {
+			return &annals.VersionConflictError{StreamID: e.StreamID, Expected: e.Version - 1, Actual: last}
+		}
+		versions[e.StreamID] = e.Version
 	}
 	return nil
 }
@@ -84,12 +102,11 @@ func (e *StoredEvent) check() error {
 	if e.Topic == "" || e.Encoding == "" {
 		return invalid("topic and encoding must not be empty")
 	}
-	for what, s := range map[string]string{
-		"topic": e.Topic, "encoding": e.Encoding,
-		"correlation id": e.CorrelationID, "causation id": e.CausationID,
+	for _, name := range [...]struct{ what, text string }{
+		{"topic", e.Topic}, {"encoding", e.Encoding}, {"correlation id", e.CorrelationID}, {"causation id", e.CausationID},
 	} {
-		if len(s) > maxNameLength || !utf8.ValidString(s) {
-			return invalid("%s is longer than %d bytes or not UTF-8", what, maxNameLength)
+		if len(name.text) > maxNameLength || !utf8.ValidString(name.text) || strings.IndexByte(name.text, 0) >= 0 {
+			return invalid("%s is longer than %d bytes, not UTF-8, or holds a NUL byte", name.what, maxNameLength)
 		}
 	}
 	return nil

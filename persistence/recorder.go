@@ -51,6 +51,7 @@ type StreamRecorder interface {
 	// ReadStream yields events of a stream. An unknown stream yields none.
 	//
 	//   - It must not hold a transaction or a lock while it yields.
+	//   - What it yields, bytes included, must belong to the reader.
 	//   - An error must be the last that it yields.
 	//   - It must end with the context's error when the context is done.
 	ReadStream(ctx context.Context, streamID string, q StreamQuery) iter.Seq2[StoredEvent, error]
@@ -89,7 +90,8 @@ type Recorder interface {
 
 // StreamQuery selects events of a stream. Its zero value selects all, ascending.
 type StreamQuery struct {
-	// After excludes the versions up to this one. Defaults to 0: from the first.
+	// After excludes the versions up to this one. Defaults to 0: from the first. In
+	// a query, a number below 0 is as 0.
 	After int64
 	// UpTo is the last version. Defaults to 0: no bound.
 	UpTo int64
@@ -101,7 +103,8 @@ type StreamQuery struct {
 
 // LogQuery selects notifications. Its zero value selects all.
 type LogQuery struct {
-	// After excludes the positions up to this one. Defaults to 0: from the first.
+	// After excludes the positions up to this one. Defaults to 0: from the first. In
+	// a query, a number below 0 is as 0.
 	After int64
 	// UpTo is the last position. Defaults to 0: no bound.
 	UpTo int64

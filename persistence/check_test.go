@@ -1,0 +1,72 @@
+package persistence_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/persistence"
+)
+
+func storedEvent(id, stream string, version int64) persistence.StoredEvent {
+	return persistence.StoredEvent{
+		ID: id, StreamID: stream, Version: version, Topic: "Dog.Registered", Time: time.Unix(0, 0),
+		Shape: 1, Encoding: "1:json", State: []byte("{}"),
+	}
+}
+
+// B16, B52.
+func TestBatchesThatNoRecorderMayStore(t *testing.T) {
+	t.Parallel()
+	one := func(change func(*persistence.StoredEvent)) persistence.Batch {
+		e := storedEvent("e1", "fido", 1)
+		change(&e)
+		return persistence.Batch{Events: []persistence.StoredEvent{e}}
+	}
+	two := func(a, b persistence.StoredEvent) persistence.Batch {
+		return persistence.Batch{Events: []persistence.StoredEvent{a, b}}
+	}
+	for name, c := range map[string]struct {
+		batch persistence.Batch
+		want  error
+		says  string
+	}{
+		"no stream id":       {one(func(e *persistence.StoredEvent) { e.StreamID = "" }), annals.ErrInvalidID, "stream id"},
+		"no event id":        {one(func(e *persistence.StoredEvent) { e.ID = "" }), annals.ErrInvalidID, "event id"},
+		"version 0":          {one(func(e *persistence.StoredEvent) { e.Version = 0 }), annals.ErrUnencodable, "versions start at 1"},
+		"no topic":           {one(func(e *persistence.StoredEvent) { e.Topic = "" }), annals.ErrUnencodable, "topic"},
+		"no encoding":        {one(func(e *persistence.StoredEvent) { e.Encoding = "" }), annals.ErrUnencodable, "encoding"},
+		"a NUL in the topic": {one(func(e *persistence.StoredEvent) { e.Topic = "a\x00" }), annals.ErrUnencodable, "topic"},
+		"a long correlation id": {
+			one(func(e *persistence.StoredEvent) { e.CorrelationID = strings.Repeat("x", 256) }), annals.ErrUnencodable, "correlation id",
+		},
+		"a causation id that is not UTF-8": {
+			one(func(e *persistence.StoredEvent) { e.CausationID = "\xff" }), annals.ErrUnencodable, "causation id",
+		},
+		"a time after the year 9999": {
+			one(func(e *persistence.StoredEvent) { e.Time = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }), annals.ErrUnencodable, "9999",
+		},
+		"one event id twice": {two(storedEvent("e1", "fido", 1), storedEvent("e1", "fido", 2)), annals.ErrInvalidID, `"e1"`},
+		"one version twice":  {two(storedEvent("e1", "fido", 1), storedEvent("e2", "fido", 1)), annals.ErrVersionConflict, `"fido"`},
+		"a gap":              {two(storedEvent("e1", "fido", 1), storedEvent("e2", "fido", 3)), annals.ErrVersionConflict, `"fido"`},
+		"versions in the wrong order": {
+			two(storedEvent("e1", "fido", 2), storedEvent("e2", "fido", 1)), annals.ErrVersionConflict, `"fido"`,
+		},
+		"a tracking without a name":     {persistence.Batch{Tracking: &persistence.Tracking{Position: 1}}, annals.ErrInvalidID, "tracking name"},
+		"a tracking without a position": {persistence.Batch{Tracking: &persistence.Tracking{Name: "x"}}, annals.ErrConfiguration, `"x"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := c.batch.Check()
+			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v, want one that is %q and names %s", err, c.want.Error(), c.says)
+			}
+		})
+	}
+	fine := two(storedEvent("e1", "fido", 1), storedEvent("e2", "rex", 7))
+	if err := fine.Check(); err != nil {
+		t.Errorf("a valid batch: %v", err)
+	}
+}
