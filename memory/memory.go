@@ -56,7 +56,7 @@ func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, er
 		return nil, err
 	}
 	if err := r.checkVersions(b.Events); err != nil {
-		if positions, ok := r.stored(b.Events); ok {
+		if positions, ok := r.stored(b.Events); ok && r.isTracked(b.Tracking) {
 			return positions, nil
 		}
 		return nil, err
@@ -98,6 +98,10 @@ func (r *Recorder) checkVersions(events []persistence.StoredEvent) error {
 		}
 	}
 	return nil
+}
+
+func (r *Recorder) isTracked(t *persistence.Tracking) bool {
+	return t == nil || r.tracking[t.Name] >= t.Position
 }
 
 // stored returns the positions of the events if they are all stored already.

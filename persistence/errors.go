@@ -26,6 +26,9 @@ var (
 	// ErrBusy: the database was locked by others for longer than the timeout.
 	ErrBusy = errors.New("database is busy")
 
+	// ErrIO: the disk failed.
+	ErrIO = errors.New("disk I/O error")
+
 	// ErrCorrupt: the database's file is damaged.
 	ErrCorrupt = errors.New("damaged database")
 )
@@ -34,14 +37,16 @@ var (
 type SchemaError struct {
 	// Where names the database and the tables.
 	Where string
-	// Have is the version found; 0 if there are no tables. Want is the version
-	// that this code works with.
+	// Have is the version found; 0 if there are no tables, -1 if there are, and
+	// none of them says its version. Want is the version that this code works with.
 	Have, Want int
 }
 
 // Error says what was found and what to do.
 func (e *SchemaError) Error() string {
 	switch {
+	case e.Have < 0:
+		return fmt.Sprintf("%s: the tables do not say their schema version: was it changed, or not inserted, by hand?", e.Where)
 	case e.Have == 0:
 		return fmt.Sprintf("%s: the tables are missing: call Migrate once to create them", e.Where)
 	case e.Have < e.Want:

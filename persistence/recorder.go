@@ -36,8 +36,9 @@ type StreamRecorder interface {
 	//     committed before. The events of a batch are not interleaved with others.
 	//   - It must return an [*annals.VersionConflictError], and store nothing,
 	//     unless each stream is at the version before the first of its events.
-	//   - It must recognise a batch whose events are stored already, by their
-	//     ids: it then returns their positions and stores nothing.
+	//   - It must recognise a batch that is stored already: its events by their
+	//     ids, and its tracking. It then returns their positions, stores nothing,
+	//     and does not call Do.
 	//   - It must return an [*annals.TrackingConflictError], and store nothing,
 	//     unless the tracked position is greater than the one stored.
 	//   - It must return the error of [Batch.Check], and store nothing, if the

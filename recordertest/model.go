@@ -33,7 +33,7 @@ func (m *model) judge(b persistence.Batch) (v verdict) {
 	if v.invalid = b.Check(); v.invalid != nil {
 		return v
 	}
-	if positions, ok := m.stored(b.Events); ok {
+	if positions, ok := m.stored(b.Events); ok && (b.Tracking == nil || m.tracking[b.Tracking.Name] >= b.Tracking.Position) {
 		v.repeated = positions
 		return v
 	}

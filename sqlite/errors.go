@@ -47,8 +47,9 @@ func (e *Error) Unwrap() []error {
 var hints = map[error]string{
 	persistence.ErrNotDatabase: "the file is something else: check the path",
 	persistence.ErrReadOnly:    "check the permissions of the file and its folder",
-	persistence.ErrFull:        "nothing was stored: free some space and save again",
-	persistence.ErrBusy:        "nothing was stored: another process held the lock too long; see WithBusyTimeout",
+	persistence.ErrFull:        "nothing was stored: free some space and try again",
+	persistence.ErrBusy:        "nothing was stored: others held the lock too long; see WithBusyTimeout",
+	persistence.ErrIO:          "look at the disk and the system's log",
 	persistence.ErrCorrupt:     "restore a backup, or try sqlite3's .recover",
 	annals.ErrConfiguration:    "check the path: does the folder exist?",
 	annals.ErrOutcomeUnknown:   "repeat the same save: nothing is stored twice",
@@ -68,6 +69,7 @@ const (
 	codeConstraint = 19
 	codeNotADB     = 26
 
+	codeShmSize           = codeIOErr | 19<<8 // no space for the index of the WAL
 	codeConstraintNotNull = codeConstraint | 5<<8
 	codeConstraintUnique  = codeConstraint | 8<<8
 )
@@ -114,6 +116,11 @@ func (c *config) isRefused(err error) bool {
 	}
 }
 
+// isBusy reports whether somebody else held the lock, or the connection.
+func (r *Recorder) isBusy(err error) bool {
+	return errors.Is(err, persistence.ErrBusy) || errors.Is(r.kind(err), persistence.ErrBusy)
+}
+
 func (c *config) isGeneric(err error) bool { return c.primaryCode(err) == codeError }
 
 // errorf says what could not be done. Errors that are typed already, and the
@@ -121,20 +128,33 @@ func (c *config) isGeneric(err error) bool { return c.primaryCode(err) == codeEr
 func (r *Recorder) errorf(ctx context.Context, op string, err error) error {
 	var schema *persistence.SchemaError
 	var wrapped *Error
+	code := r.cfg.primaryCode(err)
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, annals.ErrClosed), errors.Is(err, annals.ErrVersionConflict), errors.Is(err, annals.ErrTrackingConflict),
 		errors.As(err, &schema), errors.As(err, &wrapped):
 		return err
-	case ctx.Err() != nil && (errors.Is(err, ctx.Err()) || r.cfg.primaryCode(err) == codeInterrupt):
+	case ctx.Err() != nil && (errors.Is(err, ctx.Err()) || code == codeInterrupt):
 		return ctx.Err()
+	case code == 0 && r.isOpen() != nil:
+		return annals.ErrClosed // a call that had begun, and found the database closed
+	case code == codeError && !errors.Is(err, persistence.ErrSchema):
+		// The tables may have been changed while they were in use.
+		if have, e := r.schemaVersion(context.WithoutCancel(ctx), r.readDB); e == nil && have != schemaVersion {
+			return r.schemaError(have)
+		}
 	}
 	return &Error{Database: r.name, Op: op, Kind: r.kind(err), Err: err}
 }
 
 func (r *Recorder) kind(err error) error {
+	if code, _ := r.cfg.errorCode(err); code == codeShmSize {
+		return persistence.ErrFull
+	}
 	switch r.cfg.primaryCode(err) {
+	case codeIOErr:
+		return persistence.ErrIO
 	case codeBusy, codeLocked:
 		return persistence.ErrBusy
 	case codeReadOnly:

@@ -174,16 +174,14 @@ func TestMigrateAgainChangesNothing(t *testing.T) {
 	}
 }
 
-func TestSchemaOfAnotherVersionIsRefused(t *testing.T) {
+func TestSchemaThatDoesNotFitIsRefused(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
-		version string
-		says    string
-		migrate error
-	}{
-		"newer": {"7", "newer version of Annals", persistence.ErrSchema},
-		// Version 0 is what an unfinished migration by hand leaves behind.
-		"older": {"0", "Migrate", persistence.ErrSchema},
+	for name, c := range map[string]struct{ change, says string }{
+		"newer":             {"UPDATE annals_schema SET version = 7", "newer version of Annals"},
+		"no version":        {"DELETE FROM annals_schema", "do not say their schema version"},
+		"two versions":      {"INSERT INTO annals_schema VALUES (1)", "do not say their schema version"},
+		"a version below 1": {"UPDATE annals_schema SET version = -1", "do not say their schema version"},
+		"a table dropped":   {"DROP TABLE annals_tracking", "tables are missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -192,18 +190,33 @@ func TestSchemaOfAnotherVersionIsRefused(t *testing.T) {
 			if _, err := before.Record(t.Context(), batch(event("a", 1))); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := before.Record(t.Context(), ownStatement("UPDATE annals_schema SET version = "+c.version)); err != nil {
+			if _, err := before.Record(t.Context(), ownStatement(c.change)); err != nil {
 				t.Fatal(err)
 			}
 			r := open(t, path)
 			_, err := r.Record(t.Context(), batch(event("a", 2)))
 			wantError(t, err, persistence.ErrSchema, path, c.says)
-			wantError(t, r.Migrate(t.Context()), c.migrate, path)
+			wantError(t, r.Migrate(t.Context()), persistence.ErrSchema, path)
 			if n := count(t, before); n != 1 {
 				t.Errorf("%d events, want the 1 of before", n)
 			}
 		})
 	}
+}
+
+func TestTablesDroppedWhileInUseAreNamed(t *testing.T) {
+	t.Parallel()
+	path := create(t)
+	r := open(t, path)
+	if _, err := r.Record(t.Context(), ownStatement("DROP TABLE annals_events")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.Record(t.Context(), batch(event("a", 1)))
+	wantError(t, err, persistence.ErrSchema, path, "tables are missing")
+	_, err = r.Record(t.Context(), batch(event("a", 1), event("b", 1)))
+	wantError(t, err, persistence.ErrSchema, path)
+	_, _, err = r.MaxPosition(t.Context())
+	wantError(t, err, persistence.ErrSchema, path)
 }
 
 func TestTablesOfAnotherToolAreLeftAlone(t *testing.T) {
@@ -309,21 +322,158 @@ func TestFullDatabase(t *testing.T) {
 	}
 }
 
+// holdLock takes the write lock, until release is called.
+func holdLock(t *testing.T, path string) (release func()) {
+	t.Helper()
+	tx, err := openDB(t, "file:"+path+"?_txlock=immediate").BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := tx.Rollback(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestLockHeldByOthersIsBusy(t *testing.T) {
 	t.Parallel()
 	path := create(t)
 	r := open(t, path, sqlite.WithBusyTimeout(time.Millisecond))
-	db := openDB(t, "file:"+path+"?_txlock=immediate")
-	tx, err := db.BeginTx(t.Context(), nil)
+	release := holdLock(t, path)
+	errs := make(chan error)
+	const savers = 64
+	for range savers {
+		go func() {
+			_, err := r.Record(context.WithoutCancel(t.Context()), batch(event(annals.NewID(), 1), event(annals.NewID(), 1)))
+			errs <- err
+		}()
+	}
+	for range savers {
+		wantError(t, <-errs, persistence.ErrBusy, path)
+	}
+	_, err := r.Record(t.Context(), batch(event("a", 1)))
+	wantError(t, err, persistence.ErrBusy, path)
+	release()
+	if _, err := r.Record(t.Context(), batch(event("a", 1))); err != nil {
+		t.Errorf("once the lock is free: %v", err)
+	}
+}
+
+// The busy timeout is so long that the test would not end if the contexts were
+// not looked at.
+func TestContextEndsTheWaitForTheLock(t *testing.T) {
+	t.Parallel()
+	path := create(t)
+	r := open(t, path, sqlite.WithBusyTimeout(time.Hour))
+	release := holdLock(t, path)
+	errs := make(chan error)
+	for n := range 16 {
+		go func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Millisecond)
+			defer cancel()
+			_, err := r.Record(ctx, batch(event(annals.NewID(), 1), event(annals.NewID(), 1))) // several statements
+			if n%2 == 0 && err == nil {
+				_, err = r.Record(ctx, batch(event(annals.NewID(), 1))) // one statement
+			}
+			errs <- err
+		}()
+	}
+	for range 16 {
+		wantError(t, <-errs, context.DeadlineExceeded)
+	}
+	release()
+	if n := count(t, r); n != 0 {
+		t.Errorf("%d events of saves that ended with their context", n)
+	}
+}
+
+func TestDoThatEndsTheTransactionIsAnError(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(tx *sql.Tx) error{
+		"commit":      func(tx *sql.Tx) error { return tx.Commit() },
+		"rollback":    func(tx *sql.Tx) error { return tx.Rollback() },
+		"a statement": func(tx *sql.Tx) error { _, err := tx.ExecContext(t.Context(), "ROLLBACK"); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := open(t, create(t))
+			b := batch(event("a", 1), event("a", 2))
+			b.Do = func(_ context.Context, tx any) error { return end(tx.(*sql.Tx)) }
+			_, err := r.Record(t.Context(), b)
+			wantError(t, err, annals.ErrConfiguration, "Batch.Do ended the transaction")
+			if _, err := r.Record(t.Context(), batch(event("b", 1))); err != nil {
+				t.Errorf("the next save: %v", err)
+			}
+		})
+	}
+}
+
+func TestPanicOfDoGoesOnInItsCaller(t *testing.T) {
+	t.Parallel()
+	r := open(t, create(t))
+	own := errors.New("own")
+	func() {
+		defer func() {
+			if p := recover(); p != any(own) {
+				t.Errorf("recovered %v, want what Do panicked with", p)
+			}
+		}()
+		b := batch(event("a", 1))
+		b.Do = func(context.Context, any) error { panic(own) }
+		_, err := r.Record(t.Context(), b)
+		t.Errorf("no panic, but error %v", err)
+	}()
+	if n := count(t, r); n != 0 {
+		t.Errorf("%d events of a save whose Do panicked", n)
+	}
+	if _, err := r.Record(t.Context(), batch(event("a", 1))); err != nil {
+		t.Errorf("the next save: %v", err)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	t.Parallel()
+	path := create(t)
+	for name, c := range map[string]struct {
+		db   *sql.DB
+		opts []sqlite.Option
+		says string
+	}{
+		"no database":                    {nil, nil, "nil"},
+		"a database in memory":           {openDB(t, ":memory:"), nil, "memory"},
+		"errors that it cannot tell":     {openDB(t, path), []sqlite.Option{sqlite.WithErrorCode(func(error) (int, bool) { return 0, false })}, "WithErrorCode"},
+		"no function to tell them apart": {openDB(t, path), []sqlite.Option{sqlite.WithErrorCode(nil)}, "WithErrorCode"},
+	} {
+		_, err := sqlite.New(t.Context(), c.db, c.opts...)
+		if !errors.Is(err, annals.ErrConfiguration) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: got error %v", name, err)
+		}
+	}
+}
+
+// The caller's pool has one connection, and the caller holds it.
+func TestNewWaitsForAConnectionNoLongerThanItsContext(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, create(t))
+	db.SetMaxOpenConns(1)
+	r, err := sqlite.New(t.Context(), db, sqlite.WithBusyTimeout(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = r.Record(t.Context(), batch(event("a", 1)))
-	wantError(t, err, persistence.ErrBusy, path)
-	if err := tx.Rollback(); err != nil {
+	defer closing(t, r)
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	_, err = r.Record(ctx, batch(event("a", 1)))
+	wantError(t, err, context.DeadlineExceeded)
+	if err := conn.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Record(t.Context(), batch(event("a", 1))); err != nil {
-		t.Errorf("once the lock is free: %v", err)
+		t.Errorf("once there is a connection: %v", err)
 	}
 }

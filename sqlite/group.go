@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"runtime"
 	"sync/atomic"
@@ -15,10 +16,16 @@ const maxGroup = 512
 
 // request is a batch on its way to the writer.
 type request struct {
-	ctx    context.Context //nolint:containedctx // travels with the request to the writer
-	batch  *persistence.Batch
-	state  atomic.Int32 // waiting, then taken or abandoned
-	result chan result  // has room for the one result
+	ctx      context.Context //nolint:containedctx // travels with the request to the writer
+	batch    *persistence.Batch
+	state    atomic.Int32 // waiting, then taken or abandoned
+	answered bool         // of the writer
+	result   chan result  // has room for the one result
+
+	// Do runs in the goroutine of its caller, in the middle of the writer's
+	// transaction.
+	turn chan *sql.Tx
+	did  chan error
 }
 
 const (
@@ -30,12 +37,13 @@ const (
 type result struct {
 	positions []int64
 	err       error
-	panicked  any // what the caller's own function panicked with
 }
 
-// Record stores the batch. It waits while other saves are committed, at most as
-// long as [WithBusyTimeout] says for the lock of another process. The transaction
-// that it passes to Do is a *sql.Tx.
+// Record stores the batch. It waits while other saves are committed, and for the
+// lock of another process as long as [WithBusyTimeout] says or until its context
+// is done. The transaction that it passes to Do is a *sql.Tx. Do's context is not
+// cancelled with ctx, because SQLite gives up a whole transaction when a statement
+// of it is interrupted.
 func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, error) {
 	if err := b.Check(); err != nil {
 		return nil, err
@@ -44,32 +52,50 @@ func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, er
 		return nil, r.errorf(ctx, "record", err)
 	}
 	req := &request{ctx: ctx, batch: &b, result: make(chan result, 1)}
-	lead, err := r.enqueue(req)
-	if err != nil {
-		return nil, err
+	if b.Do != nil {
+		req.turn, req.did = make(chan *sql.Tx), make(chan error)
 	}
-	if lead {
+	lead, err := r.enqueue(req)
+	switch {
+	case err != nil:
+		return nil, err
+	case lead && b.Do != nil:
+		go r.write() //nolint:contextcheck // as below; this goroutine is needed for Do
+	case lead:
 		r.lead() //nolint:contextcheck // it commits for others, too, whatever becomes of this context
 	}
-	select {
-	case res := <-req.result:
-		return res.get()
-	case <-ctx.Done():
-		if req.state.CompareAndSwap(waiting, abandoned) {
-			return nil, ctx.Err()
+	return req.wait() //nolint:contextcheck // the request has it
+}
+
+// wait returns the result of the request. When its context is done it waits on
+// if the writer has taken it, because then only the writer's answer says for
+// certain whether it was stored.
+func (req *request) wait() ([]int64, error) {
+	done := req.ctx.Done()
+	for {
+		select {
+		case res := <-req.result:
+			return res.positions, res.err
+		case tx := <-req.turn:
+			req.do(tx)
+		case <-done:
+			if req.state.CompareAndSwap(waiting, abandoned) {
+				return nil, req.ctx.Err()
+			}
+			done = nil
 		}
-		// The writer has it: its answer says for certain whether it was stored.
-		res := <-req.result
-		return res.get()
 	}
 }
 
-func (res *result) get() ([]int64, error) {
-	if res.panicked != nil {
-		panic(res.panicked)
-	}
-	return res.positions, res.err
+// do calls the caller's own function. If that panics, or ends its goroutine, the
+// writer is told, and gives up the transaction.
+func (req *request) do(tx *sql.Tx) {
+	err := errNotReturned
+	defer func() { req.did <- err }()
+	err = req.batch.Do(context.WithoutCancel(req.ctx), tx)
 }
+
+var errNotReturned = errors.New("Batch.Do did not return")
 
 // enqueue puts the request into the queue. If nobody writes, its caller is to
 // lead.
@@ -92,10 +118,12 @@ func (r *Recorder) enqueue(req *request) (lead bool, err error) {
 // request is the first in it: a single saver needs no other goroutine. What was
 // queued meanwhile is left to one, so that the caller is not kept.
 func (r *Recorder) lead() {
+	defer func() {
+		if !r.release() {
+			go r.write()
+		}
+	}()
 	r.commit(r.take())
-	if !r.release() {
-		go r.write()
-	}
 }
 
 // write commits until the queue is empty. What waits is committed together: there
@@ -161,9 +189,8 @@ func (r *Recorder) take() (group []*request) {
 	return group
 }
 
-// commit stores the group in one transaction, and answers each request. If the
-// transaction fails before its commit, each request is tried in a transaction of
-// its own, so that each gets its own result.
+// commit stores the group in one transaction, and answers each request. If that
+// fails because of one of them, each is tried in a transaction of its own.
 func (r *Recorder) commit(group []*request) {
 	running := group[:0]
 	for _, req := range group {
@@ -171,34 +198,90 @@ func (r *Recorder) commit(group []*request) {
 			running = append(running, req)
 		}
 	}
-	results := make([]result, len(running))
-	if err := r.tryCommit(running, results); err != nil {
-		for i, req := range running {
-			if len(running) > 1 && !errors.Is(err, annals.ErrOutcomeUnknown) {
-				results[i] = result{}
-				results[i].fail(r.tryCommit([]*request{req}, results[i:i+1]))
-			} else {
-				results[i].fail(err)
-			}
+	defer func() { // nobody waits for ever, also if the driver panics
+		for _, req := range running {
+			r.answer(req, result{err: r.unknown(errors.New("the writer did not return"))})
 		}
+	}()
+	if len(running) == 0 || r.store(running) {
+		return
 	}
-	r.notify(results)
-	for i, req := range running {
-		if err := results[i].err; err != nil {
-			if own, ok := err.(*doError); ok { //nolint:errorlint // it is what do returned
-				results[i].err = own.error
-			} else {
-				results[i].err = r.errorf(req.ctx, "record", err)
-			}
+	for _, req := range running {
+		if !req.answered {
+			r.store([]*request{req})
 		}
-		req.result <- results[i]
 	}
 }
 
-// fail sets the error of a request whose transaction failed. The error that it
-// has already, if any, is its own reason.
-func (res *result) fail(err error) {
-	if err != nil && res.err == nil {
-		*res = result{err: err, panicked: res.panicked}
+// answer gives a request its result, once.
+func (r *Recorder) answer(req *request, res result) {
+	if req.answered {
+		return
+	}
+	req.answered = true
+	if res.err != nil {
+		if own, ok := res.err.(*doError); ok { //nolint:errorlint // it is what Do returned
+			res.err = own.error
+		} else {
+			res.err = r.errorf(req.ctx, "record", res.err)
+		}
+	}
+	req.result <- res
+}
+
+// store stores the group in one transaction, and answers each request. If a
+// statement fails for another reason than a conflict, and there are several
+// requests, it returns false: nothing is stored, and each is to be stored alone.
+func (r *Recorder) store(group []*request) bool {
+	if len(group) == 1 && r.storeSingle(group[0]) {
+		return true
+	}
+	w, group, err := r.begin(group)
+	if err != nil {
+		for _, req := range group {
+			r.answer(req, result{err: err})
+		}
+		return true
+	}
+	if len(group) == 0 {
+		return true
+	}
+	results := make([]result, len(group))
+	stored := false
+	for i, req := range group {
+		if results[i], err = w.run(req); err != nil {
+			break
+		}
+		stored = stored || len(results[i].positions) > 0
+	}
+	if err == nil {
+		err = w.commit()
+	}
+	w.end(err)
+	if err != nil {
+		if len(group) > 1 && !errors.Is(err, annals.ErrOutcomeUnknown) {
+			return false
+		}
+		for i := range results {
+			if results[i].err == nil {
+				results[i] = result{err: err}
+			}
+		}
+	} else if stored {
+		r.notify()
+	}
+	for i, req := range group {
+		r.answer(req, results[i])
+	}
+	return true
+}
+
+// notify wakes those who wait for events.
+func (r *Recorder) notify() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		close(r.changed)
+		r.changed = make(chan struct{})
 	}
 }

@@ -6,117 +6,136 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"runtime/debug"
+	"time"
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/persistence"
 )
 
-// tryCommit runs the requests in one transaction. The results are valid if it
-// returns nil.
-func (r *Recorder) tryCommit(group []*request, results []result) (err error) {
-	if len(group) == 0 {
-		return nil
+// lockWait is how long to wait for the write lock, or for a connection, before
+// looking at who still wants to.
+const lockWait = 50 * time.Millisecond
+
+// begin waits for the write lock. Meanwhile it answers the requests whose context
+// is done; left are the others.
+func (r *Recorder) begin(group []*request) (w *writing, left []*request, err error) {
+	start := time.Now()
+	for {
+		w, err = r.tryBegin()
+		if err == nil || !r.isBusy(err) || time.Since(start) >= r.cfg.busyTimeout {
+			return w, group, err
+		}
+		left = nil
+		for _, req := range group {
+			if req.ctx.Err() != nil {
+				r.answer(req, result{err: req.ctx.Err()})
+			} else {
+				left = append(left, req)
+			}
+		}
+		if group = left; len(group) == 0 {
+			return nil, nil, nil
+		}
+		<-time.After(time.Millisecond) // for databases without a busy timeout
 	}
-	if len(group) == 1 && group[0].isSingle() {
-		if results[0], err = r.insertAlone(group[0]); !errors.Is(err, errConflict) {
+}
+
+// patiently calls f until it finds the database free, for as long as the busy
+// timeout says: the writing connection itself waits for [lockWait] only.
+func (r *Recorder) patiently(ctx context.Context, f func() error) error {
+	start := time.Now()
+	for {
+		err := f()
+		if err == nil || !r.isBusy(err) || time.Since(start) >= r.cfg.busyTimeout || ctx.Err() != nil {
 			return err
 		}
+		<-time.After(time.Millisecond)
 	}
-	ctx := context.Background() // a request's context must not end the others' transaction
+}
+
+func (r *Recorder) tryBegin() (*writing, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
+	defer cancel()
 	conn, err := r.writeDB.Conn(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, &Error{Database: r.name, Op: "record", Kind: persistence.ErrBusy, Err: errNoConnection}
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { _ = conn.Close() }() // gives it back to the pool, unless it was discarded
-	tx, err := conn.BeginTx(ctx, nil)
+	// No request's context ends the transaction, which is others' as well.
+	tx, err := conn.BeginTx(context.Background(), nil)
 	if err != nil {
-		return err
+		_ = conn.Close()
+		return nil, err
 	}
-	defer func() {
-		if err != nil && tx.Rollback() != nil {
-			// The transaction may still be open, after a failed commit, say. It
-			// ends with its connection.
-			discard(conn)
-		}
-	}()
-	w := newWriting(tx, r)
-	for i, req := range group {
-		results[i], err = w.run(req)
-		if err != nil {
-			results[i].err = err
-			return err
+	w := &writing{r: r, conn: conn, tx: tx}
+	if r.lock != "" {
+		if err := w.exec(r.lock); err != nil {
+			w.end(err)
+			return nil, err
 		}
 	}
-	if err := tx.Commit(); err != nil {
-		if r.cfg.isRefused(err) {
-			return err
-		}
-		return r.unknown(err)
-	}
-	return nil
+	w.insertFirst, w.insertNext, w.track = w.stmt(r.stmts.insertFirst), w.stmt(r.stmts.insertNext), w.stmt(r.stmts.track)
+	return w, nil
 }
 
-// isSingle reports whether the batch is one statement.
-func (req *request) isSingle() bool {
-	return len(req.batch.Events) == 1 && req.batch.Tracking == nil && req.batch.Do == nil
-}
+var errNoConnection = errors.New("all connections are in use")
 
-// insertAlone stores a single event by a statement that is a transaction of its
-// own, which costs less than to begin and to commit one. It returns errConflict
-// if the event does not fit to what is stored.
-func (r *Recorder) insertAlone(req *request) (result, error) {
-	if err := req.ctx.Err(); err != nil {
-		return result{}, err
+// storeSingle stores a batch of a single event by a statement that is a
+// transaction of its own, which costs less than to begin and to commit one. It
+// returns false if the batch is another, or if it has to wait or does not fit to
+// what is stored.
+func (r *Recorder) storeSingle(req *request) bool {
+	b := req.batch
+	if len(b.Events) != 1 || b.Tracking != nil || b.Do != nil || r.lock != "" || req.ctx.Err() != nil {
+		return false
 	}
 	w := &writing{r: r, insertFirst: r.stmts.insertFirst, insertNext: r.stmts.insertNext}
-	position, err := w.insert(&req.batch.Events[0])
+	position, err := w.insert(&b.Events[0])
 	switch {
 	case err == nil:
-		return result{positions: []int64{position}}, nil
-	case !errors.Is(err, errConflict) && r.cfg.mayBeStored(err):
-		return result{}, r.unknown(err)
+		r.notify()
+		r.answer(req, result{positions: []int64{position}})
+	case errors.Is(err, errConflict), r.isBusy(err):
+		return false
+	case r.cfg.mayBeStored(err):
+		r.answer(req, result{err: r.unknown(err)})
 	default:
-		return result{}, err
+		r.answer(req, result{err: err})
 	}
+	return true
 }
 
 func (r *Recorder) unknown(err error) error {
 	return &Error{Database: r.name, Op: "commit", Kind: annals.ErrOutcomeUnknown, Err: err}
 }
 
-// discard closes a connection for good.
-func discard(conn *sql.Conn) {
-	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
-}
-
-// notify wakes those who wait for events.
-func (r *Recorder) notify(results []result) {
-	for i := range results {
-		if len(results[i].positions) > 0 {
-			r.mu.Lock()
-			if !r.closed {
-				close(r.changed)
-				r.changed = make(chan struct{})
-			}
-			r.mu.Unlock()
-			return
-		}
-	}
-}
-
 // writing is one transaction of the writer.
 type writing struct {
 	r                              *Recorder
+	conn                           *sql.Conn
 	tx                             *sql.Tx
 	insertFirst, insertNext, track *sql.Stmt
 	args                           [11]any
 }
 
-func newWriting(tx *sql.Tx, r *Recorder) *writing {
-	w := &writing{r: r, tx: tx}
-	w.insertFirst, w.insertNext, w.track = w.stmt(r.stmts.insertFirst), w.stmt(r.stmts.insertNext), w.stmt(r.stmts.track)
-	return w
+func (w *writing) commit() error {
+	err := w.tx.Commit()
+	if err == nil || w.r.cfg.isRefused(err) {
+		return err
+	}
+	return w.r.unknown(err)
+}
+
+// end gives the connection back. After an error it rolls back; where the
+// transaction may still be open, after a failed commit, say, it ends with its
+// connection.
+func (w *writing) end(err error) {
+	if err != nil && w.tx.Rollback() != nil {
+		_ = w.conn.Raw(func(any) error { return driver.ErrBadConn })
+	}
+	_ = w.conn.Close()
 }
 
 // stmt returns a prepared statement for use in the transaction.
@@ -154,16 +173,35 @@ func (w *writing) run(req *request) (res result, err error) {
 			}
 		}
 		res, err = w.explain(b)
-	} else if err == nil {
-		if b.Do != nil {
-			return w.do(req, positions)
-		}
-		res.positions = positions
 	}
 	if err == nil && nested {
 		err = w.exec("RELEASE batch")
 	}
+	if err != nil || positions == nil {
+		return res, err
+	}
+	res.positions = positions
+	if b.Do != nil {
+		err = w.do(req)
+	}
 	return res, err
+}
+
+// do lets the caller run its own function. Its error gives up the transaction,
+// which holds nothing else.
+func (w *writing) do(req *request) error {
+	if err := w.exec("SAVEPOINT do"); err != nil {
+		return err
+	}
+	req.turn <- w.tx
+	if err := <-req.did; err != nil {
+		return &doError{err}
+	}
+	if err := w.exec("RELEASE do"); err != nil {
+		return &Error{Database: w.r.name, Op: "record", Kind: annals.ErrConfiguration, Err: fmt.Errorf(
+			"Batch.Do ended the transaction, which is not its own: whether the batch is stored is not known: %w", err)}
+	}
+	return nil
 }
 
 func (w *writing) exec(statement string) error {
@@ -219,14 +257,21 @@ func (w *writing) insert(e *persistence.StoredEvent) (position int64, err error)
 // explain says why a batch does not fit: it is stored already, or one of its
 // streams is at another version, or its tracking is not new.
 func (w *writing) explain(b *persistence.Batch) (result, error) {
+	ctx := context.Background()
 	positions, stored, err := w.stored(b.Events)
 	if err != nil {
 		return result{}, err
 	}
-	if stored {
+	tracked := int64(0)
+	if t := b.Tracking; t != nil {
+		err := w.stmt(w.r.stmts.storedTracking).QueryRowContext(ctx, t.Name).Scan(&tracked) //nolint:sqlclosecheck // by tx
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return result{}, err
+		}
+	}
+	if stored && (b.Tracking == nil || b.Tracking.Position <= tracked) {
 		return result{positions: positions}, nil
 	}
-	ctx := context.Background()
 	seen := make(map[string]bool)
 	for i := range b.Events {
 		e := &b.Events[i]
@@ -243,11 +288,7 @@ func (w *writing) explain(b *persistence.Batch) (result, error) {
 		}
 	}
 	if t := b.Tracking; t != nil {
-		var actual int64
-		if err := w.stmt(w.r.stmts.storedTracking).QueryRowContext(ctx, t.Name).Scan(&actual); err != nil { //nolint:sqlclosecheck // by tx
-			return result{}, err
-		}
-		return result{err: &annals.TrackingConflictError{Name: t.Name, Position: t.Position, Actual: actual}}, nil
+		return result{err: &annals.TrackingConflictError{Name: t.Name, Position: t.Position, Actual: tracked}}, nil
 	}
 	return result{}, fmt.Errorf("the batch was refused, and nothing stored explains it: %w", persistence.ErrCorrupt)
 }
@@ -273,33 +314,6 @@ func (w *writing) stored(events []persistence.StoredEvent) ([]int64, bool, error
 	}
 	return positions, true, nil
 }
-
-// do calls the caller's own function. Its error gives up the transaction, which
-// holds nothing else; a panic does too, and goes on in the caller's goroutine.
-func (w *writing) do(req *request, positions []int64) (result, error) {
-	done := make(chan result, 1)
-	go func() { // of its own, so that runtime.Goexit ends nothing else
-		res := result{err: errExit}
-		defer func() {
-			if p := recover(); p != nil {
-				res.panicked = fmt.Sprintf("%v\n\nin Batch.Do:\n%s", p, debug.Stack())
-			}
-			done <- res
-		}()
-		if res.err = req.batch.Do(req.ctx, w.tx); res.err != nil {
-			res.err = &doError{res.err}
-		}
-	}()
-	res := <-done
-	if res.err == nil {
-		res.positions = positions
-	}
-	return res, res.err
-}
-
-// errExit is the result of a Do that neither returned nor is known to have
-// panicked with a value.
-var errExit = errors.New("Batch.Do did not return: it panicked, or called runtime.Goexit")
 
 // doError carries the error of the caller's own function to the caller.
 type doError struct{ error }

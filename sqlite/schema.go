@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -32,10 +31,10 @@ const schemaVersion = 1
 // they are newer than this code, or if there are tables of the same names that
 // are not a recorder's.
 func (r *Recorder) Migrate(ctx context.Context) error {
-	if err := r.open(); err != nil {
+	if err := r.isOpen(); err != nil {
 		return err
 	}
-	err := r.migrate(ctx)
+	err := r.patiently(ctx, func() error { return r.migrate(ctx) })
 	if err == nil {
 		err = r.usable(ctx)
 	}
@@ -43,24 +42,25 @@ func (r *Recorder) Migrate(ctx context.Context) error {
 }
 
 func (r *Recorder) migrate(ctx context.Context) (err error) {
-	tx, err := r.writeDB.BeginTx(ctx, nil)
+	tx, err := r.writeDB.Conn(ctx)
 	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Close() }()
+	if _, err := tx.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, ignoreDone(tx.Rollback()))
+			_, _ = tx.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") // it may be rolled back already
 		}
 	}()
 	have, err := r.schemaVersion(ctx, tx)
 	if err != nil {
 		return err
 	}
-	if have > schemaVersion {
+	if have < 0 || have > schemaVersion {
 		return r.schemaError(have)
-	}
-	if have == schemaVersion {
-		return tx.Rollback()
 	}
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
@@ -85,14 +85,16 @@ func (r *Recorder) migrate(ctx context.Context) (err error) {
 	if _, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO %sschema (version) VALUES (?)", r.cfg.prefix), schemaVersion); err != nil {
 		return err
 	}
-	return tx.Commit()
+	_, err = tx.ExecContext(ctx, "COMMIT")
+	return err
 }
 
 type queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// schemaVersion returns the version of the tables; 0 if there are none.
+// schemaVersion returns the version of the tables; 0 if there are none, -1 if they
+// do not say it.
 func (r *Recorder) schemaVersion(ctx context.Context, q queryer) (version int, err error) {
 	var tables int
 	const count = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN (?1 || 'schema', ?1 || 'events', ?1 || 'tracking')"
@@ -102,7 +104,12 @@ func (r *Recorder) schemaVersion(ctx context.Context, q queryer) (version int, e
 	if tables < 3 {
 		return 0, nil
 	}
-	err = q.QueryRowContext(ctx, fmt.Sprintf("SELECT version FROM %sschema", r.cfg.prefix)).Scan(&version)
+	var rows int
+	const read = "SELECT count(*), coalesce(CAST(max(version) AS INTEGER), -1) FROM %sschema"
+	err = q.QueryRowContext(ctx, fmt.Sprintf(read, r.cfg.prefix)).Scan(&rows, &version)
+	if rows != 1 || version < 1 {
+		version = -1
+	}
 	return version, err
 }
 
@@ -178,17 +185,8 @@ func (r *Recorder) prepare(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if *p.stmt != nil {
-			_ = (*p.stmt).Close() // of an earlier try that failed half-way
-		}
+		r.prepared = append(r.prepared, stmt)
 		*p.stmt = stmt
 	}
 	return nil
-}
-
-func ignoreDone(err error) error {
-	if errors.Is(err, sql.ErrTxDone) {
-		return nil
-	}
-	return err
 }

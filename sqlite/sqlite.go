@@ -38,7 +38,9 @@ type Recorder struct {
 
 	readying sync.Mutex // held while ready becomes true
 	ready    atomic.Bool
-	stmts    prepared // there once ready is true
+	stmts    prepared    // there once ready is true
+	prepared []*sql.Stmt // all that were prepared, for Close
+	lock     string      // a statement that takes the write lock, if BEGIN does not
 	buffers  buffers
 
 	mu      sync.Mutex
@@ -109,22 +111,23 @@ func WithTablePrefix(prefix string) Option {
 }
 
 // WithBusyTimeout says how long to wait for the write lock while other processes
-// hold it; then the save fails with [persistence.ErrBusy]. Default: 5 seconds.
+// hold it, between a millisecond and an hour; then the save fails with
+// [persistence.ErrBusy]. Default: 5 seconds.
 func WithBusyTimeout(d time.Duration) Option {
-	return positive("WithBusyTimeout", d, func(c *config) { c.busyTimeout = d })
+	return duration("WithBusyTimeout", d, func(c *config) { c.busyTimeout = d })
 }
 
 // WithPollInterval says how often a waiting subscription looks for events that
-// other processes saved; those of its own process wake it at once. Default: 20
-// milliseconds.
+// other processes saved, between a millisecond and an hour; those of its own
+// process wake it at once. Default: 20 milliseconds.
 func WithPollInterval(d time.Duration) Option {
-	return positive("WithPollInterval", d, func(c *config) { c.pollInterval = d })
+	return duration("WithPollInterval", d, func(c *config) { c.pollInterval = d })
 }
 
-func positive(name string, d time.Duration, set func(*config)) Option {
+func duration(name string, d time.Duration, set func(*config)) Option {
 	return option(func(c *config) error {
-		if d <= 0 {
-			return fmt.Errorf("%s(%v): not positive: %w", name, d, annals.ErrConfiguration)
+		if d < time.Millisecond || d > time.Hour {
+			return fmt.Errorf("%s(%v): not between a millisecond and an hour: %w", name, d, annals.ErrConfiguration)
 		}
 		set(c)
 		return nil
@@ -132,7 +135,9 @@ func positive(name string, d time.Duration, set func(*config)) Option {
 }
 
 // WithMmapSize says how many bytes of the file may be mapped into memory, which
-// makes reading several times faster; 0 switches it off. Default: 1 GiB.
+// makes reading several times faster; 0 switches it off. With it, a program dies
+// if somebody cuts the file while it is open: replace a file with the programs
+// stopped. Default: 1 GiB.
 func WithMmapSize(bytes int64) Option {
 	return option(func(c *config) error {
 		if bytes < 0 {
@@ -157,7 +162,13 @@ func WithReaders(n int) Option {
 // WithErrorCode tells [New] how to find SQLite's extended result code in an error
 // of another driver than modernc.org/sqlite, whose errors have a method Code.
 func WithErrorCode(code func(error) (int, bool)) Option {
-	return option(func(c *config) error { c.errorCode = code; return nil })
+	return option(func(c *config) error {
+		if code == nil {
+			return fmt.Errorf("WithErrorCode(nil): %w", annals.ErrConfiguration)
+		}
+		c.errorCode = code
+		return nil
+	})
 }
 
 func configure(opts []Option) (config, error) {
@@ -197,12 +208,12 @@ func Open(ctx context.Context, path string, opts ...Option) (*Recorder, error) {
 	if err != nil {
 		return nil, &Error{Database: path, Op: "open", Err: err}
 	}
-	writeDB, err := sql.Open("sqlite", cfg.dsn(abs, "cache_size(-64000)"))
+	writeDB, err := sql.Open("sqlite", cfg.dsn(abs, min(cfg.busyTimeout, lockWait), "cache_size(-64000)"))
 	if err != nil {
 		return nil, &Error{Database: path, Op: "open", Err: err}
 	}
 	writeDB.SetMaxOpenConns(1)
-	readDB, err := sql.Open("sqlite", cfg.dsn(abs, "cache_size(-16000)", "query_only(1)"))
+	readDB, err := sql.Open("sqlite", cfg.dsn(abs, cfg.busyTimeout, "cache_size(-16000)", "query_only(1)"))
 	if err != nil {
 		return nil, &Error{Database: path, Op: "open", Err: err}
 	}
@@ -214,9 +225,9 @@ func Open(ctx context.Context, path string, opts ...Option) (*Recorder, error) {
 }
 
 // dsn returns the data source name of the driver modernc.org/sqlite.
-func (c *config) dsn(path string, pragmas ...string) string {
+func (c *config) dsn(path string, busy time.Duration, pragmas ...string) string {
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{
-		fmt.Sprintf("busy_timeout(%d)", c.busyTimeout.Milliseconds()), // first: what follows may have to wait
+		fmt.Sprintf("busy_timeout(%d)", busy.Milliseconds()), // first: what follows may have to wait
 		"journal_mode(WAL)", "wal_autocheckpoint(4000)",
 		fmt.Sprintf("synchronous(%s)", c.synchronous),
 		fmt.Sprintf("mmap_size(%d)", c.mmapSize),
@@ -225,16 +236,41 @@ func (c *config) dsn(path string, pragmas ...string) string {
 	return u.String()
 }
 
-// New returns a recorder on the caller's own database, which may use any driver
-// of SQLite; see [WithErrorCode]. Journal mode, synchronous, timeouts and
-// connections are the caller's, who also closes it; the options for these have
-// no effect. Use WAL, synchronous FULL and a busy timeout.
+// New returns a recorder on the caller's own database, a file, which may be used
+// through any driver of SQLite; see [WithErrorCode]. Journal mode, synchronous,
+// timeouts and connections are the caller's, who also closes it, after the
+// recorder; the options for these have no effect, but [WithBusyTimeout]. Use WAL,
+// synchronous FULL and a busy timeout of some 50 milliseconds.
+//
+// It returns [annals.ErrConfiguration] for a database in memory, and for a driver
+// whose errors it cannot tell apart.
 func New(ctx context.Context, db *sql.DB, opts ...Option) (*Recorder, error) {
-	cfg, err := configure(opts)
-	if err != nil {
+	fail := func(err error) (*Recorder, error) {
 		return nil, &Error{Database: "database", Op: "open", Err: err}
 	}
-	return start(ctx, &Recorder{cfg: cfg, name: "database", writeDB: db, readDB: db})
+	cfg, err := configure(opts)
+	if err != nil {
+		return fail(err)
+	}
+	if db == nil {
+		return fail(fmt.Errorf("New: the database is nil: %w", annals.ErrConfiguration))
+	}
+	var file sql.NullString
+	if err := db.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&file); err != nil {
+		return fail(err)
+	}
+	if file.String == "" {
+		return fail(fmt.Errorf("New: the database is in memory, where each connection has its own; use package memory: %w",
+			annals.ErrConfiguration))
+	}
+	_, wrong := db.ExecContext(ctx, "SELECT annals_no_such_column")
+	if cfg.primaryCode(wrong) != codeError {
+		return fail(fmt.Errorf("New: cannot tell the driver's errors apart; use WithErrorCode: %w", annals.ErrConfiguration))
+	}
+	return start(ctx, &Recorder{
+		cfg: cfg, name: file.String, writeDB: db, readDB: db,
+		lock: fmt.Sprintf("UPDATE %sschema SET version = version WHERE 0", cfg.prefix),
+	})
 }
 
 func start(ctx context.Context, r *Recorder) (_ *Recorder, err error) {
@@ -247,6 +283,9 @@ func start(ctx context.Context, r *Recorder) (_ *Recorder, err error) {
 	// The writer's connection comes first: it makes the file a database in WAL
 	// mode, which a reader cannot.
 	for _, db := range []*sql.DB{r.writeDB, r.readDB} {
+		if err := r.patiently(ctx, func() error { return db.PingContext(ctx) }); err != nil {
+			return nil, r.errorf(ctx, "open", err)
+		}
 		var n int
 		if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&n); err != nil {
 			return nil, r.errorf(ctx, "open", err)
@@ -275,17 +314,20 @@ func (r *Recorder) Close() error {
 }
 
 func (r *Recorder) closeDatabases() error {
-	var err error
-	for _, c := range r.opened {
-		if e := c.Close(); err == nil {
-			err = e
-		}
+	r.readying.Lock()
+	defer r.readying.Unlock()
+	var errs []error
+	for _, stmt := range r.prepared {
+		errs = append(errs, stmt.Close())
 	}
-	return err
+	for _, c := range r.opened {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
 }
 
-// open returns an error if the recorder is closed.
-func (r *Recorder) open() error {
+// isOpen returns an error if the recorder is closed.
+func (r *Recorder) isOpen() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -297,7 +339,7 @@ func (r *Recorder) open() error {
 // usable returns an error if the recorder is closed, the context is done, or the
 // tables do not fit.
 func (r *Recorder) usable(ctx context.Context) error {
-	if err := r.open(); err != nil {
+	if err := r.isOpen(); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {

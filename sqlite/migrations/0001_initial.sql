@@ -3,7 +3,7 @@
 
 CREATE TABLE annals_schema (
 	version INTEGER NOT NULL -- of these tables: the number of the last migration
-);
+) STRICT;
 
 CREATE TABLE annals_events (
 	position       INTEGER PRIMARY KEY, -- in commit order: there is one writer at a time, and events are never deleted
@@ -21,9 +21,9 @@ CREATE TABLE annals_events (
 	tags           TEXT,                -- room for consistency boundaries across streams: a JSON array of strings
 	hash           BLOB,                -- room for a hash chain over what is stored
 	UNIQUE (stream_id, version)
-);
+) STRICT;
 
 CREATE TABLE annals_tracking (
 	name     TEXT    NOT NULL PRIMARY KEY,
 	position INTEGER NOT NULL
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
