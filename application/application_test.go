@@ -299,7 +299,7 @@ func TestUnreadableEventsAreNamed(t *testing.T) {
 		"damaged": func(e *persistence.StoredEvent) { e.State = []byte(`{"Name":"secret`) },
 	} {
 		e := persistence.StoredEvent{
-			ID: annals.NewID(), StreamID: stream, Version: 1, Topic: "Dog.Registered", Time: time.Now(),
+			ID: annals.NewID(), StreamID: stream, Version: 1, Topic: "Dog.Registered", Time: time.Unix(1, 0).UTC(),
 			Shape: 1, Encoding: "1:json", State: []byte(`{}`),
 		}
 		change(&e)

@@ -225,7 +225,7 @@ func TestTopicsFindFormerNames(t *testing.T) {
 	t.Parallel()
 	recorder := memory.New()
 	e := persistence.StoredEvent{
-		ID: annals.NewID(), StreamID: "fido", Version: 1, Topic: "Dog.TrickLearned", Time: time.Now(),
+		ID: annals.NewID(), StreamID: "fido", Version: 1, Topic: "Dog.TrickLearned", Time: time.Unix(1, 0).UTC(),
 		Shape: 1, Encoding: "1:json", State: []byte(`{"Trick":"sit"}`),
 	}
 	if _, err := recorder.Record(t.Context(), persistence.Batch{Events: []persistence.StoredEvent{e}}); err != nil {

@@ -99,6 +99,12 @@ func (e *StoredEvent) check() error {
 	if e.Time.Before(minTime) || e.Time.After(maxTime) {
 		return invalid("time %v is not within the years 1 to 9999", e.Time)
 	}
+	if e.Time.Location() != time.UTC || e.Time.Nanosecond()%1000 != 0 {
+		return invalid("its time is not in UTC and whole microseconds")
+	}
+	if e.Shape < 1 {
+		return invalid("shapes start at 1")
+	}
 	if e.Topic == "" || e.Encoding == "" {
 		return invalid("topic and encoding must not be empty")
 	}

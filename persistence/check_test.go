@@ -12,7 +12,7 @@ import (
 
 func storedEvent(id, stream string, version int64) persistence.StoredEvent {
 	return persistence.StoredEvent{
-		ID: id, StreamID: stream, Version: version, Topic: "Dog.Registered", Time: time.Unix(0, 0),
+		ID: id, StreamID: stream, Version: version, Topic: "Dog.Registered", Time: time.Unix(0, 0).UTC(),
 		Shape: 1, Encoding: "1:json", State: []byte("{}"),
 	}
 }
@@ -48,9 +48,14 @@ func TestBatchesThatNoRecorderMayStore(t *testing.T) {
 		"a time after the year 9999": {
 			one(func(e *persistence.StoredEvent) { e.Time = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }), annals.ErrUnencodable, "9999",
 		},
-		"one event id twice": {two(storedEvent("e1", "fido", 1), storedEvent("e1", "fido", 2)), annals.ErrInvalidID, `"e1"`},
-		"one version twice":  {two(storedEvent("e1", "fido", 1), storedEvent("e2", "fido", 1)), annals.ErrVersionConflict, `"fido"`},
-		"a gap":              {two(storedEvent("e1", "fido", 1), storedEvent("e2", "fido", 3)), annals.ErrVersionConflict, `"fido"`},
+		"a time that is not UTC": {
+			one(func(e *persistence.StoredEvent) { e.Time = e.Time.In(time.FixedZone("", 60)) }), annals.ErrUnencodable, "UTC",
+		},
+		"a time with nanoseconds": {one(func(e *persistence.StoredEvent) { e.Time = e.Time.Add(1) }), annals.ErrUnencodable, "microseconds"},
+		"no shape":                {one(func(e *persistence.StoredEvent) { e.Shape = 0 }), annals.ErrUnencodable, "shapes"},
+		"one event id twice":      {two(storedEvent("e1", "fido", 1), storedEvent("e1", "fido", 2)), annals.ErrInvalidID, `"e1"`},
+		"one version twice":       {two(storedEvent("e1", "fido", 1), storedEvent("e2", "fido", 1)), annals.ErrVersionConflict, `"fido"`},
+		"a gap":                   {two(storedEvent("e1", "fido", 1), storedEvent("e2", "fido", 3)), annals.ErrVersionConflict, `"fido"`},
 		"versions in the wrong order": {
 			two(storedEvent("e1", "fido", 2), storedEvent("e2", "fido", 1)), annals.ErrVersionConflict, `"fido"`,
 		},

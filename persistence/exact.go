@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 )
@@ -14,7 +16,7 @@ import (
 // exactness says whether values of a type come back from JSON as they were.
 type exactness struct {
 	err     error // why they never do; nil if they do
-	dynamic bool  // it depends on the value, because there is an any in it
+	dynamic bool  // it depends on the value: there is an any in it, or a time
 }
 
 var exactTypes sync.Map // a cache, reflect.Type → exactness
@@ -35,7 +37,8 @@ func checkExact(value any) error {
 	if e.err != nil || !e.dynamic {
 		return e.err
 	}
-	return checkValue(reflect.ValueOf(value), t.String())
+	c := valueChecker{path: []string{t.String()}}
+	return c.check(reflect.ValueOf(value))
 }
 
 func inspect(t reflect.Type) exactness {
@@ -49,18 +52,45 @@ type inspector struct {
 	dynamic bool
 }
 
+var timeType = reflect.TypeFor[time.Time]()
+
 func (i *inspector) walk(t reflect.Type, path string) error {
 	if i.seen[t] {
 		return nil
 	}
 	i.seen[t] = true
-	if encodes, decodes := ownJSON(t); encodes && decodes {
+	if t == timeType {
+		i.dynamic = true
 		return nil
-	} else if encodes {
-		return inexact(path, "has a method to encode itself, and none to decode itself; add UnmarshalJSON or UnmarshalText")
 	}
+	if t.Kind() == reflect.Interface {
+		if t.NumMethod() > 0 {
+			return inexact(path, "is an interface, %v: nothing says which type to decode; use a concrete type", t)
+		}
+		i.dynamic = true
+		return nil
+	}
+	switch encodes, decodes := ownJSON(t); {
+	case encodes && promoted(t):
+		return inexact(path, "embeds a type with its own JSON, which would stand for all of %v; give that field a name", t)
+	case encodes && !decodes:
+		return inexact(path, "has a method to encode itself, and none to decode itself; add UnmarshalJSON or UnmarshalText")
+	case encodes:
+		return nil
+	}
+	return i.walkKind(t, path)
+}
+
+func (i *inspector) walkKind(t reflect.Type, path string) error {
 	switch t.Kind() {
-	case reflect.Pointer, reflect.Slice, reflect.Array:
+	case reflect.Pointer:
+		switch k := t.Elem().Kind(); k {
+		case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
+			return inexact(path, "is a pointer to a %v: JSON has one null for both; use one of the two", k)
+		default:
+			return i.walk(t.Elem(), path)
+		}
+	case reflect.Slice, reflect.Array:
 		return i.walk(t.Elem(), path)
 	case reflect.Map:
 		if k := t.Key(); !isKey(k) {
@@ -68,13 +98,7 @@ func (i *inspector) walk(t reflect.Type, path string) error {
 		}
 		return i.walk(t.Elem(), path)
 	case reflect.Struct:
-		return i.walkStruct(t, path)
-	case reflect.Interface:
-		if t.NumMethod() > 0 {
-			return inexact(path, "is an interface, %v: nothing says which type to decode; use a concrete type", t)
-		}
-		i.dynamic = true
-		return nil
+		return i.walkStruct(t, path, make(map[string]string))
 	case reflect.Chan, reflect.Func, reflect.Complex64, reflect.Complex128, reflect.UnsafePointer:
 		return inexact(path, "is a %v, which JSON does not have", t.Kind())
 	default:
@@ -82,14 +106,34 @@ func (i *inspector) walk(t reflect.Type, path string) error {
 	}
 }
 
-func (i *inspector) walkStruct(t reflect.Type, path string) error {
+// walkStruct looks at the fields of a struct, and of those that are embedded in
+// it, whose names must all differ: of two that are equal JSON stores neither.
+func (i *inspector) walkStruct(t reflect.Type, path string, names map[string]string) error {
 	for f := range fields(t) {
 		at := path + "." + f.Name
-		if !f.IsExported() && !f.Anonymous {
-			return inexact(at, "is not exported, so JSON leaves it out; export it, tag it `json:\"-\"`, "+
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		embedded := f.Anonymous && name == ""
+		encodes, _ := ownJSON(f.Type)
+		var err error
+		switch {
+		case embedded && f.Type.Kind() == reflect.Struct && !encodes:
+			err = i.walkStruct(f.Type, at, names)
+		case embedded && f.Type.Kind() == reflect.Pointer:
+			err = inexact(at, "is an embedded pointer, which JSON cannot keep apart from its fields; give it a name, or embed the value")
+		case !f.IsExported():
+			err = inexact(at, "is not exported, so JSON leaves it out; export it, tag it `json:\"-\"`, "+
 				"or give %v MarshalJSON and UnmarshalJSON", t)
+		default:
+			if name == "" {
+				name = f.Name
+			}
+			if other, ok := names[name]; ok {
+				return inexact(at, "has the same name in JSON, %q, as %s", name, other)
+			}
+			names[name] = at
+			err = i.walk(f.Type, at)
 		}
-		if err := i.walk(f.Type, at); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -138,6 +182,32 @@ func ownJSON(t reflect.Type) (encodes, decodes bool) {
 		implements(jsonUnmarshaler, jsonUnmarshalFrom, textUnmarshaler)
 }
 
+// promoted reports whether a struct has its JSON from a field that is embedded in
+// it, and not from methods of its own.
+func promoted(t reflect.Type) bool {
+	if t.Kind() != reflect.Struct {
+		return false
+	}
+	embeds := false
+	for f := range t.Fields() {
+		if encodes, _ := ownJSON(f.Type); f.Anonymous && encodes {
+			embeds = true
+		}
+	}
+	if !embeds {
+		return false
+	}
+	for _, name := range []string{"MarshalJSONTo", "MarshalJSON", "AppendText", "MarshalText"} {
+		for _, t := range []reflect.Type{t, reflect.PointerTo(t)} { // a method of *T is made of one of T
+			if m, ok := t.MethodByName(name); ok {
+				file, _ := runtime.FuncForPC(m.Func.Pointer()).FileLine(m.Func.Pointer())
+				return file == "<autogenerated>" // as the compiler calls methods that it makes for embedded fields
+			}
+		}
+	}
+	return true
+}
+
 func isKey(t reflect.Type) bool {
 	if encodes, decodes := ownJSON(t); encodes || decodes {
 		return encodes && decodes
@@ -153,44 +223,89 @@ func isKey(t reflect.Type) bool {
 	}
 }
 
-// checkValue looks at what the anys in a value hold: nil, booleans, strings,
-// float64, and slices and maps of these, are what JSON gives back.
-func checkValue(v reflect.Value, path string) error {
-	if encodes, _ := ownJSON(v.Type()); encodes {
-		return nil
+// maxDepth is how deep a value may be nested. What is deeper contains itself.
+const maxDepth = 1000
+
+// valueChecker looks at what the type of a value leaves open: what its anys hold,
+// and the offsets of its times.
+type valueChecker struct {
+	path  []string // the type, and the fields down to the value
+	depth int
+}
+
+func (c *valueChecker) inexact(format string, args ...any) error {
+	return inexact(strings.Join(c.path[:min(len(c.path), maxPath)], "."), format, args...)
+}
+
+func (c *valueChecker) check(v reflect.Value) error {
+	if c.depth++; c.depth > maxDepth {
+		return c.inexact("is nested more than %d deep, or contains itself", maxDepth)
+	}
+	defer func() { c.depth-- }()
+	if v.Type() == timeType {
+		return c.checkTime(v)
 	}
 	switch v.Kind() {
 	case reflect.Interface:
-		return checkAny(v.Interface(), path)
+		return c.checkAny(v.Interface())
 	case reflect.Pointer:
 		if v.IsNil() {
 			return nil
 		}
-		return checkValue(v.Elem(), path)
+		return c.check(v.Elem())
+	}
+	if encodes, _ := ownJSON(v.Type()); encodes {
+		return nil
+	}
+	switch v.Kind() {
 	case reflect.Slice, reflect.Array:
 		for n := range v.Len() {
-			if err := checkValue(v.Index(n), path); err != nil {
+			if err := c.check(v.Index(n)); err != nil {
 				return err
 			}
 		}
 	case reflect.Map:
 		for entries := v.MapRange(); entries.Next(); {
-			if err := checkValue(entries.Value(), path); err != nil {
+			if err := c.check(entries.Value()); err != nil {
 				return err
 			}
 		}
 	case reflect.Struct:
-		for f := range fields(v.Type()) {
-			if err := checkValue(v.FieldByIndex(f.Index), path+"."+f.Name); err != nil {
-				return err
-			}
-		}
+		return c.checkStruct(v)
 	default:
 	}
 	return nil
 }
 
-func checkAny(value any, path string) error {
+func (c *valueChecker) checkStruct(v reflect.Value) error {
+	for f := range fields(v.Type()) {
+		c.path = append(c.path, f.Name)
+		if err := c.check(v.FieldByIndex(f.Index)); err != nil {
+			return err
+		}
+		c.path = c.path[:len(c.path)-1]
+	}
+	return nil
+}
+
+func (c *valueChecker) checkTime(v reflect.Value) error {
+	if !v.CanInterface() {
+		return nil
+	}
+	t, _ := v.Interface().(time.Time)
+	if _, offset := t.Zone(); offset%60 != 0 {
+		return c.inexact("is a time whose offset from UTC has seconds, which JSON does not have; use its UTC()")
+	}
+	return nil
+}
+
+// checkAny looks at what an any holds: nil, booleans, strings, float64, and slices
+// and maps of these, are what JSON gives back.
+func (c *valueChecker) checkAny(value any) error {
+	if c.depth++; c.depth > maxDepth {
+		return c.inexact("is nested more than %d deep, or contains itself", maxDepth)
+	}
+	defer func() { c.depth-- }()
 	switch value := value.(type) {
 	case nil, bool, string, float64:
 		return nil
@@ -199,7 +314,7 @@ func checkAny(value any, path string) error {
 			break
 		}
 		for _, e := range value {
-			if err := checkAny(e, path); err != nil {
+			if err := c.checkAny(e); err != nil {
 				return err
 			}
 		}
@@ -209,12 +324,12 @@ func checkAny(value any, path string) error {
 			break
 		}
 		for _, e := range value {
-			if err := checkAny(e, path); err != nil {
+			if err := c.checkAny(e); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	return inexact(path, "is an any that holds a %s, which JSON gives back as another type; use a concrete type",
+	return c.inexact("is an any that holds a %s, which JSON gives back as another type; use a concrete type",
 		strings.ReplaceAll(fmt.Sprintf("%T", value), "interface {}", "any"))
 }

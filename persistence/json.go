@@ -18,9 +18,16 @@ import (
 // names the type and the field: functions and channels; unexported fields
 // (export them, tag them `json:"-"`, or give the type MarshalJSON and
 // UnmarshalJSON); interfaces, except an any that holds what JSON itself has;
-// strings that are not UTF-8; floats that are not numbers. Nil and empty slices
-// and maps stay different. Times keep their instant and offset, not the name of
-// their zone. A time.Duration is a number of nanoseconds.
+// embedded pointers, and embedded types with JSON of their own; pointers to
+// pointers, slices and maps; two fields of one name; strings that are not UTF-8;
+// floats that are not numbers; values that contain themselves. Nil and empty
+// slices and maps stay different. Times keep their instant and offset, not the
+// name of their zone; an offset with seconds is refused. A time.Duration is a
+// number of nanoseconds.
+//
+// Types with JSON of their own, json.RawMessage and big.Float among them, come
+// back as their own methods say. The tags omitempty and omitzero are taken at
+// their word: what they omit comes back as the zero value.
 func JSON() Transcoder { return jsonTranscoder{} }
 
 type jsonTranscoder struct{}
@@ -50,6 +57,9 @@ func (jsonTranscoder) Encode(value any) ([]byte, error) {
 }
 
 func (jsonTranscoder) Decode(data []byte, target any) error {
+	if t := reflect.TypeOf(target).Elem(); t.Kind() == reflect.Struct && string(data) == "null" {
+		return fmt.Errorf("%v: the JSON is null, and nothing is stored so", t)
+	}
 	if err := json.Unmarshal(data, target, jsonOptions); err != nil {
 		return withoutData(err, reflect.TypeOf(target))
 	}
@@ -105,11 +115,17 @@ func kindName(k jsontext.Kind) string {
 	}
 }
 
+// maxPath is how many names of fields an error has at most.
+const maxPath = 10
+
 // fieldPath returns a JSON pointer as a path of Go fields. Keys of maps are data,
 // and become "*".
 func fieldPath(t reflect.Type, pointer jsontext.Pointer) string {
 	var path []string
 	for token := range pointer.Tokens() {
+		if len(path) == maxPath {
+			return strings.Join(path, ".") + "…"
+		}
 		for t != nil && t.Kind() == reflect.Pointer {
 			t = t.Elem()
 		}

@@ -99,9 +99,10 @@ func TestJSONGivesBackWhatWasPutIn(t *testing.T) {
 		"empty is not nil": everything{
 			Slice: []string{}, Map: map[string]int{}, Bytes: []byte{}, Any: map[string]any{}, Raw: json.RawMessage("[]"),
 		},
-		"a map":         map[string]string{"a": "b"},
-		"an empty type": struct{}{},
-		"text":          "fido",
+		"JSON of its own around an embedded one": ownTime{time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC), "rex"},
+		"a map":                                  map[string]string{"a": "b"},
+		"an empty type":                          struct{}{},
+		"text":                                   "fido",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -146,30 +147,110 @@ type (
 
 func (oneWay) MarshalText() ([]byte, error) { return []byte("x"), nil }
 
+type (
+	embedsTime struct {
+		time.Time
+
+		Name string
+	}
+	embedsPointer struct{ *Embedded }
+	embedsBig     struct{ *big.Int }
+	Embedded      struct{ X int }
+	Another       struct{ X int }
+	embedsTwo     struct {
+		Embedded
+		Another
+	}
+	shadows struct {
+		Embedded
+
+		X int
+	}
+	box       any
+	embedsBox struct{ box }
+	pointers  struct{ P **int }
+	sliceAt   struct{ P *[]int }
+	selfJSON  interface {
+		MarshalJSON() ([]byte, error)
+		UnmarshalJSON([]byte) error
+	}
+	withSelfJSON struct{ V selfJSON }
+	withTime     struct{ At []time.Time }
+	cyclic       struct {
+		Any  any
+		Next *cyclic
+	}
+	plainCycle struct{ Next *plainCycle }
+	// ownTime embeds a type with its own JSON, and has its own.
+	ownTime struct {
+		time.Time
+
+		Name string
+	}
+)
+
+func (t ownTime) MarshalText() ([]byte, error) {
+	return []byte(t.Name + " " + t.Format(time.RFC3339)), nil
+}
+func (t ownTime) MarshalJSON() ([]byte, error) {
+	return json.Marshal(t.Name + " " + t.Format(time.RFC3339))
+}
+
+func (t *ownTime) UnmarshalJSON(b []byte) error {
+	var s string
+	err := json.Unmarshal(b, &s)
+	name, at, _ := strings.Cut(s, " ")
+	if err == nil {
+		t.Name = name
+		t.Time, err = time.Parse(time.RFC3339, at)
+	}
+	return err
+}
+
 // B12.
 func TestJSONRefusesWhatWouldNotComeBack(t *testing.T) {
 	t.Parallel()
 	var nilSlice []any
+	berlin := time.FixedZone("LMT", 53*60+28)
+	endless := []any{nil}
+	endless[0] = endless
+	loop := &cyclic{}
+	loop.Next = loop
+	plainLoop := &plainCycle{}
+	plainLoop.Next = plainLoop
 	for name, c := range map[string]struct {
 		value any
 		says  []string
 	}{
-		"a func":                           {withFunc{}, []string{"withFunc.Then", "func"}},
-		"a channel, deep":                  {withChan{}, []string{"withChan.In.Done", "chan"}},
-		"an unexported field":              {hidden{"secret"}, []string{"hidden.name", "not exported"}},
-		"an unexported field, deep":        {nested{}, []string{"nested.Deep.name", "not exported"}},
-		"an interface":                     {withIface{}, []string{"withIface.Shape", "interface"}},
-		"an any that holds an int":         {withAny{7}, []string{"withAny.Any", "int"}},
-		"an any that holds a struct":       {withAny{inner{}}, []string{"withAny.Any", "inner"}},
-		"an any that holds an int, deep":   {withAny{[]any{map[string]any{"secret": int64(1)}}}, []string{"withAny.Any", "int64"}},
-		"an any that holds a nil slice":    {withAny{nilSlice}, []string{"withAny.Any", "[]any"}},
-		"a float that is not a number":     {withNumber{math.NaN()}, []string{"withNumber.Price", "float64"}},
-		"an infinite float":                {withNumber{math.Inf(1)}, []string{"withNumber.Price"}},
-		"text that is not UTF-8":           {withText{[]string{"ok", "secret\xff"}}, []string{"withText.Names"}},
-		"a map with keys that are no text": {withKey{}, []string{"withKey.M", "bool"}},
-		"a type that only encodes itself":  {withOneWay{}, []string{"withOneWay.O", "UnmarshalText"}},
-		"two fields with one name":         {clash{}, []string{"clash"}},
-		"nothing":                          {nil, []string{"nil"}},
+		"a func":                             {withFunc{}, []string{"withFunc.Then", "func"}},
+		"a channel, deep":                    {withChan{}, []string{"withChan.In.Done", "chan"}},
+		"an unexported field":                {hidden{"secret"}, []string{"hidden.name", "not exported"}},
+		"an unexported field, deep":          {nested{}, []string{"nested.Deep.name", "not exported"}},
+		"an interface":                       {withIface{}, []string{"withIface.Shape", "interface"}},
+		"an any that holds an int":           {withAny{7}, []string{"withAny.Any", "int"}},
+		"an any that holds a struct":         {withAny{inner{}}, []string{"withAny.Any", "inner"}},
+		"an any that holds an int, deep":     {withAny{[]any{map[string]any{"secret": int64(1)}}}, []string{"withAny.Any", "int64"}},
+		"an any that holds a nil slice":      {withAny{nilSlice}, []string{"withAny.Any", "[]any"}},
+		"a float that is not a number":       {withNumber{math.NaN()}, []string{"withNumber.Price", "float64"}},
+		"an infinite float":                  {withNumber{math.Inf(1)}, []string{"withNumber.Price"}},
+		"text that is not UTF-8":             {withText{[]string{"ok", "secret\xff"}}, []string{"withText.Names"}},
+		"a map with keys that are no text":   {withKey{}, []string{"withKey.M", "bool"}},
+		"a type that only encodes itself":    {withOneWay{}, []string{"withOneWay.O", "UnmarshalText"}},
+		"two fields with one name":           {clash{}, []string{"clash"}},
+		"nothing":                            {nil, []string{"nil"}},
+		"an embedded time":                   {embedsTime{}, []string{"embedsTime", "give that field a name"}},
+		"an embedded pointer":                {embedsPointer{}, []string{"embedsPointer.Embedded", "embedded pointer"}},
+		"an embedded pointer with JSON":      {embedsBig{}, []string{"embedsBig"}},
+		"two embedded fields of one name":    {embedsTwo{}, []string{"embedsTwo.Another.X", "embedsTwo.Embedded.X"}},
+		"a field that hides another":         {shadows{}, []string{"shadows.X", "shadows.Embedded.X"}},
+		"an embedded any":                    {embedsBox{}, []string{"embedsBox.box"}},
+		"a pointer to a pointer":             {pointers{}, []string{"pointers.P", "pointer"}},
+		"a pointer to a slice":               {sliceAt{}, []string{"sliceAt.P", "slice"}},
+		"an interface with JSON":             {withSelfJSON{}, []string{"withSelfJSON.V", "interface"}},
+		"a time with an offset of seconds":   {withTime{[]time.Time{time.Date(1850, 1, 1, 0, 0, 0, 0, berlin)}}, []string{"withTime.At", "UTC"}},
+		"an any that contains itself":        {withAny{endless}, []string{"withAny.Any", "contains itself"}},
+		"a value that contains itself":       {loop, []string{"cyclic.Next", "contains itself"}},
+		"a plain value that contains itself": {plainLoop, []string{"plainCycle.Next"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

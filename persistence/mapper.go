@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -88,10 +90,11 @@ func (m *Mapper) Topics(topics []string) []string {
 	for _, topic := range topics {
 		all = append(all, topic)
 		if t, ok := types[topic]; ok {
-			all = append(all, t.FormerTopics()...)
+			all = append(append(all, t.Topic()), t.FormerTopics()...)
 		}
 	}
-	return all
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // Encode returns the event as it is to be stored. It returns an
@@ -102,6 +105,10 @@ func (m *Mapper) Encode(e *annals.Event) (StoredEvent, error) {
 	t := (*m.types.Load())[e.Topic]
 	if t == nil {
 		return StoredEvent{}, m.unknown(e.Topic, e.StreamID, e.Version)
+	}
+	if got := reflect.TypeOf(e.Data); got != t.GoType() {
+		return StoredEvent{}, &EncodeError{Topic: e.Topic, StreamID: e.StreamID, Version: e.Version, Err: fmt.Errorf(
+			"its data is a %v, and the topic is that of %v", got, t.GoType())}
 	}
 	s := StoredEvent{
 		ID: e.ID, StreamID: e.StreamID, Version: e.Version, Topic: e.Topic, Time: e.Time,
