@@ -18,6 +18,7 @@ type Aggregate struct {
 	createdAt  time.Time
 	modifiedAt time.Time
 	discarded  bool
+	applying   bool // an Apply runs
 	pending    []Event
 	model      *model
 }
@@ -72,7 +73,7 @@ func (a *Aggregate) root() *Aggregate { return a }
 //
 // It panics where the program is wrong: if the event's type is not in the
 // aggregate's [Define], if the aggregate was neither made by [Type.New] nor
-// loaded, or if it is discarded.
+// loaded, if it is discarded, or if it is called by an Apply.
 func Trigger[A any, P Root[A]](a P, e Applier[A], opts ...TriggerOption) {
 	agg := a.root()
 	if agg.model == nil {
@@ -80,6 +81,10 @@ func Trigger[A any, P Root[A]](a P, e Applier[A], opts ...TriggerOption) {
 	}
 	if agg.discarded {
 		panic(fmt.Sprintf("annals: Trigger(%T) on %s %q, which is discarded", e, agg.model.name, agg.id))
+	}
+	if agg.applying {
+		panic(fmt.Sprintf("annals: Trigger(%T) by an Apply of %s %q: Apply decides nothing, it also runs on every replay",
+			e, agg.model.name, agg.id))
 	}
 	trigger((*A)(a), agg, e, opts)
 }
@@ -99,8 +104,16 @@ func trigger[A any](a *A, agg *Aggregate, e Applier[A], opts []TriggerOption) {
 	if event.Time.IsZero() {
 		event.Time = storedTime(agg.model.now())
 	}
+	before := *agg
+	defer func() {
+		if agg.applying { // Apply panicked: the event did not happen
+			*agg = before
+		}
+	}()
 	agg.advance(&event, def)
+	agg.applying = true
 	data.(Applier[A]).Apply(a) //nolint:forcetypeassert // find returns e, or what e points to: both have Apply
+	agg.applying = false
 	agg.pending = append(agg.pending, event)
 }
 

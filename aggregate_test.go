@@ -203,6 +203,14 @@ func TestTriggerPanicsWhereTheProgramIsWrong(t *testing.T) {
 	wantPanic(t, func() { annals.Trigger(&Dog{}, Registered{}) }, "New", "*annals_test.Dog")
 	wantPanic(t, func() { Dogs.New("fido", Unlisted{}) }, "Unlisted")
 	wantPanic(t, func() { annals.Trigger(dog, (*TrickAdded)(nil)) }, "TrickAdded")
+	wantPanic(t, func() { annals.Trigger(dog, TrickAdded{Trick: "nested"}) }, "by an Apply", `"fido"`)
+	wantPanic(t, func() { annals.Trigger(dog, TrickAdded{Trick: "panic"}) }, "of the user")
+	annals.Trigger(dog, TrickAdded{Trick: "sit"})
+	if got := versions(dog.CollectEvents()); !slices.Equal(got, []int64{1, 2}) {
+		t.Errorf("versions after panics: %v, want 1, 2", got)
+	}
+	dog = Dogs.New("fido", Registered{Name: "Fido"})
+	wantPanic(t, func() { annals.Trigger(dog, Unlisted{}) }, "Unlisted")
 	if len(dog.PendingEvents()) != 1 || dog.Version() != 1 {
 		t.Errorf("a panic left %d pending events and version %d", len(dog.PendingEvents()), dog.Version())
 	}

@@ -31,9 +31,18 @@ type (
 )
 
 func (e Registered) Apply(d *Dog) { d.Name = e.Name }
-func (e TrickAdded) Apply(d *Dog) { d.Tricks = append(d.Tricks, e.Trick) }
 func (Retired) Apply(*Dog)        {}
 func (Unlisted) Apply(*Dog)       {}
+
+func (e TrickAdded) Apply(d *Dog) {
+	switch e.Trick {
+	case "nested":
+		annals.Trigger(d, Retired{})
+	case "panic":
+		panic("of the user")
+	}
+	d.Tricks = append(d.Tricks, e.Trick)
+}
 
 var Dogs = annals.Define("Dog",
 	annals.On[Registered]("Registered"),

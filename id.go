@@ -21,7 +21,8 @@ func NewID() string {
 
 // NamedID returns the id of a thing that is found by its name: the same path and
 // name always give the same id, a UUID of version 5 of the URL namespace. A
-// second aggregate created with such an id conflicts when it is saved.
+// second aggregate created with such an id conflicts when it is saved. Path and
+// name are joined by a slash: a name that may hold one needs a path of its own.
 //
 //	annals.NamedID("/pages", name)
 func NamedID(path, name string) string {

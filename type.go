@@ -3,7 +3,6 @@ package annals
 import (
 	"fmt"
 	"iter"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -117,9 +116,9 @@ func On[E Applier[A], A any](name string, opts ...EventOption) EventDef[A] {
 // events. These names, not Go's, are what is stored: a renamed Go type or a
 // moved package changes nothing.
 //
-// It panics where the program is wrong: on a name that is empty or holds other
-// characters than letters, digits, underscores and hyphens, on two events with
-// one name (former names included), on one Go type given twice, and on an event
+// It panics where the program is wrong: on a name that is empty, too long or holds
+// other characters than letters, digits, underscores and hyphens, on two events
+// with one name (former names included), on one Go type given twice, and on an event
 // type that is a pointer or an interface.
 func Define[A any, P Root[A]](name string, events ...EventDef[A]) *Type[A] {
 	m := &model{
@@ -128,13 +127,17 @@ func Define[A any, P Root[A]](name string, events ...EventDef[A]) *Type[A] {
 		byTopic:  make(map[string]*EventType, len(events)),
 		now:      time.Now,
 	}
-	if err := m.build(events2defs(events)); err != nil {
+	err := m.build(definitions(events))
+	if err == nil && P(new(A)).root() == nil {
+		err = fmt.Errorf("%v embeds a *annals.Aggregate; embed the value", reflect.TypeFor[A]())
+	}
+	if err != nil {
 		panic(fmt.Sprintf("annals: Define(%q): %v", name, err))
 	}
 	return &Type[A]{model: m, root: func(a *A) *Aggregate { return P(a).root() }}
 }
 
-func events2defs[A any](events []EventDef[A]) []*EventType {
+func definitions[A any](events []EventDef[A]) []*EventType {
 	defs := make([]*EventType, len(events))
 	for i, e := range events {
 		defs[i] = e.def
@@ -173,9 +176,15 @@ func (m *model) add(def *EventType) error {
 	}
 	def.topic = m.name + "." + def.name
 	def.formerTopics = nil
+	if len(def.topic) > MaxIDLength {
+		return fmt.Errorf("the topic %s is longer than %d bytes", def.topic, MaxIDLength)
+	}
 	for _, former := range def.former {
 		if !strings.Contains(former, ".") {
 			former = m.name + "." + former
+		}
+		if typeName, name, _ := strings.Cut(former, "."); checkName(typeName) != nil || checkName(name) != nil {
+			return fmt.Errorf("event %q: bad former name %q", def.name, former)
 		}
 		def.formerTopics = append(def.formerTopics, former)
 	}
@@ -212,7 +221,6 @@ func (t *Type[A]) AggregateOf(a *A) *Aggregate { return t.root(a) }
 // the time of their events from now. Default: [time.Now].
 func (t *Type[A]) WithClock(now func() time.Time) *Type[A] {
 	m := *t.model
-	m.byGoType = maps.Clone(m.byGoType)
 	m.now = now
 	return &Type[A]{model: &m, root: t.root}
 }
@@ -270,6 +278,8 @@ func (t *Type[A]) evolve(a *A, agg *Aggregate, e *Event) error {
 		return &UnknownTopicError{Topic: e.Topic, StreamID: e.StreamID, Version: e.Version, Where: "Define(\"" + t.model.name + "\")"}
 	}
 	agg.advance(e, def)
+	agg.applying = true
 	applier.Apply(a)
+	agg.applying = false
 	return nil
 }

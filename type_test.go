@@ -79,7 +79,10 @@ func TestDefinePanicsWhereTheProgramIsWrong(t *testing.T) {
 		"an event type that is an interface": {
 			func() { annals.Define("Dog", annals.On[annals.Applier[Dog]]("A")) }, []string{"interface"},
 		},
-		"no events": {func() { annals.Define[Dog]("Dog") }, []string{"annals.On"}},
+		"a name that is too long": {func() { annals.Define(strings.Repeat("x", 250), on("Added")) }, []string{"255"}},
+		"an empty former name":    {func() { annals.Define("Dog", annals.On[Registered, Dog]("A", annals.FormerName(""))) }, []string{`"Dog."`}},
+		"an aggregate by pointer": {func() { annals.Define("Cat", annals.On[Born]("Born")) }, []string{"embed the value"}},
+		"no events":               {func() { annals.Define[Dog]("Dog") }, []string{"annals.On"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -110,6 +113,13 @@ func TestEventTypesHaveStableNames(t *testing.T) {
 		t.Errorf("decoded %#v, %v", data, err)
 	}
 }
+
+// Cat embeds its aggregate in a way that does not work.
+type Cat struct{ *annals.Aggregate }
+
+type Born struct{}
+
+func (Born) Apply(*Cat) {}
 
 func TestOneEventDefInTwoDefines(t *testing.T) {
 	t.Parallel()

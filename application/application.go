@@ -123,7 +123,10 @@ func (a *Application) Save(ctx context.Context, sources ...Source) (Recordings, 
 	}
 	var recordings Recordings
 	var batch persistence.Batch
-	for _, s := range sources {
+	for i, s := range sources {
+		if s == nil {
+			return nil, a.errorf("save", fmt.Errorf("aggregate %d is nil: %w", i+1, annals.ErrConfiguration))
+		}
 		for _, e := range s.PendingEvents() {
 			stored, err := a.mapper.Encode(&e)
 			if err != nil {

@@ -263,6 +263,19 @@ func TestEventsAreTheLifeOfAnAggregate(t *testing.T) {
 	}
 }
 
+func TestSaveRefusesWhatIsNoAggregateOrThereTwice(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	fido := Dogs.New("fido", Registered{Name: "Fido"})
+	_, err := s.Save(t.Context(), fido, nil)
+	wantError(t, err, annals.ErrConfiguration, "aggregate 2 is nil")
+	_, err = s.Save(t.Context(), fido, fido)
+	wantError(t, err, annals.ErrInvalidID, "is there twice")
+	if _, err := s.Save(t.Context(), fido); err != nil {
+		t.Error(err)
+	}
+}
+
 // B12, B52.
 func TestSaveRefusesWhatCouldNotBeLoaded(t *testing.T) {
 	t.Parallel()
@@ -311,6 +324,13 @@ func TestUnreadableEventsAreNamed(t *testing.T) {
 	wantError(t, err, annals.ErrUnknownTopic, "Dog.Vanished", `"unknown"`, "version 1")
 	_, err = s.dogs.Get(t.Context(), "damaged")
 	wantError(t, err, annals.ErrUndecodable, "Dog.Registered", `"damaged"`, "version 1")
+	var last application.Notification
+	for n := range s.Notifications(t.Context()) { //nolint:errcheck // it is looked at below
+		last = n
+	}
+	if last.Position != 2 {
+		t.Errorf("the event that cannot be read is yielded with position %d, want 2", last.Position)
+	}
 	got, err := topics(s.Notifications(t.Context()))
 	if len(got) != 1 {
 		t.Errorf("before the event that cannot be read: %v", got)

@@ -175,7 +175,22 @@ func TestSaveRepeatedAfterALostAnswerSucceeds(t *testing.T) {
 	}
 }
 
-// losing stores the first save and loses the answer.
+// B29, B32.
+func TestUpdateRepeatsASaveWhoseAnswerWasLost(t *testing.T) {
+	t.Parallel()
+	r := &losing{Recorder: memory.New()}
+	s := open(t, application.WithRecorder(r))
+	s.register(t, "fido")
+	r.lose = true
+	if err := s.dogs.Update(t.Context(), "fido", func(d *Dog) error { return d.AddTrick("sit") }); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := s.dogs.Get(t.Context(), "fido"); err != nil || !slices.Equal(d.Tricks, []string{"sit"}) {
+		t.Errorf("tricks %v, error %v; want one", d.Tricks, err)
+	}
+}
+
+// losing stores the next save and loses the answer, if lose is true.
 type losing struct {
 	*memory.Recorder
 	lose bool

@@ -12,8 +12,9 @@ import (
 
 // Notifications yields the events of the application's log that are there now,
 // in commit order. An error is the last that it yields: the context's error,
-// [annals.ErrClosed], or [annals.ErrUndecodable] or [annals.ErrUnknownTopic] with
-// the position of the event that cannot be read.
+// [annals.ErrClosed], or [annals.ErrUndecodable] or [annals.ErrUnknownTopic],
+// yielded with the position of the event that cannot be read, so that one can go
+// on after it.
 func (a *Application) Notifications(ctx context.Context, opts ...ReadOption) iter.Seq2[Notification, error] {
 	return a.read(ctx, "notifications", opts, a.recorder.ReadLog)
 }
@@ -52,7 +53,7 @@ func (a *Application) read(
 				if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), annals.ErrClosed) {
 					err = annals.ErrClosed
 				}
-				yield(Notification{}, a.errorf(op, err))
+				yield(n, a.errorf(op, err))
 				return
 			}
 			if !yield(n, nil) {
@@ -79,7 +80,7 @@ func (a *Application) notification(stored *persistence.Notification, err error) 
 	}
 	e, err := a.mapper.Decode(&stored.StoredEvent)
 	if err != nil {
-		return Notification{}, fmt.Errorf("position %d: %w", stored.Position, err)
+		return Notification{Position: stored.Position}, fmt.Errorf("position %d: %w", stored.Position, err)
 	}
 	return Notification{Position: stored.Position, Event: e}, nil
 }

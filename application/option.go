@@ -37,20 +37,21 @@ func WithRecorder(r persistence.Recorder) Option {
 	})
 }
 
-// WithTranscoder gives the transcoder of the events' data. Default:
-// [persistence.JSON].
+// WithTranscoder gives the transcoder of the events' data. Events that another one
+// encoded cannot be read with it. Default: [persistence.JSON].
 func WithTranscoder(t persistence.Transcoder) Option {
 	return option(func(c *config) error { c.mapper.Transcoder = t; return nil })
 }
 
 // WithCompressor compresses the events' data from now on; what was stored before
-// still loads. Default: none.
+// still loads. To read compressed events, the compressor must be given. Default:
+// none.
 func WithCompressor(comp persistence.Compressor) Option {
 	return option(func(c *config) error { c.mapper.Compressor = comp; return nil })
 }
 
 // WithCipher encrypts the events' data from now on; what was stored before still
-// loads. Default: none.
+// loads. To read encrypted events, the cipher must be given. Default: none.
 func WithCipher(ciph persistence.Cipher) Option {
 	return option(func(c *config) error { c.mapper.Cipher = ciph; return nil })
 }

@@ -84,6 +84,10 @@ func (r *Repository[A]) Events(ctx context.Context, id string) iter.Seq2[annals.
 // pauses, as often as [WithRetries] says; then it returns the conflict. An error
 // of decide is returned as it is, and nothing is saved.
 //
+// A save whose outcome is unknown is repeated a few times. If it stays unknown,
+// the error is [annals.ErrOutcomeUnknown]: calling Update again would decide
+// again, so look first.
+//
 // Decide may be called several times, each time with a fresh aggregate: it must
 // have no effect but on the aggregate. For work on several aggregates see
 // [Application.Retry].
@@ -96,7 +100,11 @@ func (r *Repository[A]) Update(ctx context.Context, id string, decide func(*A) e
 		if err := decide(a); err != nil {
 			return false, err
 		}
-		_, err = r.app.Save(ctx, r.typ.AggregateOf(a))
+		agg := r.typ.AggregateOf(a)
+		_, err = r.app.Save(ctx, agg)
+		for n := 0; n < maxRepeats && errors.Is(err, annals.ErrOutcomeUnknown); n++ {
+			_, err = r.app.Save(ctx, agg) // the same events: what is stored is recognised
+		}
 		return errors.Is(err, annals.ErrVersionConflict), err
 	})
 }

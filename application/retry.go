@@ -17,6 +17,9 @@ const (
 	lastPause  = 100 * time.Millisecond
 )
 
+// maxRepeats is how often Update repeats a save whose outcome is unknown.
+const maxRepeats = 3
+
 // Retry calls work until it returns anything but [annals.ErrVersionConflict], as
 // often as [WithRetries] says, with growing random pauses. Work loads what it
 // needs, decides, and saves, from the start each time: it is [Repository.Update]

@@ -245,10 +245,10 @@ func (c *valueChecker) check(v reflect.Value) error {
 	if v.Type() == timeType {
 		return c.checkTime(v)
 	}
-	switch v.Kind() {
-	case reflect.Interface:
+	if v.Kind() == reflect.Interface {
 		return c.checkAny(v.Interface())
-	case reflect.Pointer:
+	}
+	if v.Kind() == reflect.Pointer {
 		if v.IsNil() {
 			return nil
 		}
@@ -292,7 +292,7 @@ func (c *valueChecker) checkTime(v reflect.Value) error {
 	if !v.CanInterface() {
 		return nil
 	}
-	t, _ := v.Interface().(time.Time)
+	t, _ := reflect.TypeAssert[time.Time](v)
 	if _, offset := t.Zone(); offset%60 != 0 {
 		return c.inexact("is a time whose offset from UTC has seconds, which JSON does not have; use its UTC()")
 	}

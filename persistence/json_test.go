@@ -166,8 +166,8 @@ type (
 
 		X int
 	}
-	box       any
-	embedsBox struct{ box }
+	box       any //nolint:unused // see embedsBox
+	embedsBox struct{ box } //nolint:unused // that it is there is what is refused
 	pointers  struct{ P **int }
 	sliceAt   struct{ P *[]int }
 	selfJSON  interface {
