@@ -166,7 +166,7 @@ type (
 
 		X int
 	}
-	box       any //nolint:unused // see embedsBox
+	box       any           //nolint:unused // see embedsBox
 	embedsBox struct{ box } //nolint:unused // that it is there is what is refused
 	pointers  struct{ P **int }
 	sliceAt   struct{ P *[]int }

@@ -1,0 +1,145 @@
+// Githistory records the history of a git repository as events: an event-sourced
+// application from end to end. See its README.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/annals-es/annals/application"
+	"github.com/annals-es/annals/examples/githistory/archive"
+	"github.com/annals-es/annals/examples/githistory/git"
+	"github.com/annals-es/annals/sqlite"
+)
+
+// What the program ends with.
+const (
+	exitOK      = 0
+	exitFailure = 1 // it failed, or record and repository differ
+	exitUsage   = 2
+)
+
+// errInterrupted: the user had enough.
+var errInterrupted = errors.New("interrupted")
+
+// commands are the program's commands and their flags.
+type commands struct {
+	Import importCommand `cmd:"" help:"Record the commits that the database does not have yet. Interrupted, it goes on where it stopped."`
+	Verify verifyCommand `cmd:"" help:"Rebuild the tree from the events, and compare it with git's."`
+	Show   showCommand   `cmd:"" help:"Print the life of a path."`
+}
+
+// where says what a command works on.
+type where struct {
+	Repo raw `default:"." help:"The git repository. Default: the current folder." placeholder:"DIR"`
+
+	DB raw `help:"The SQLite database of the events." name:"db" placeholder:"FILE" required:"true"`
+}
+
+// raw is an argument as it is. Kong takes strings for UTF-8 and changes those that
+// are not.
+type raw string
+
+// Decode takes the argument.
+func (r *raw) Decode(ctx *kong.DecodeContext) error {
+	token, err := ctx.Scan.PopValue("value")
+	if err != nil {
+		return err
+	}
+	*r = raw(fmt.Sprint(token.Value))
+	return nil
+}
+
+// console is what a command has of the world around it.
+type console struct {
+	stdout, stderr io.Writer
+	environ        []string
+}
+
+// memoryLimit is what the garbage collector tries to stay below. What lives is far
+// less, unless a commit touches very many paths.
+const memoryLimit = 100 << 20
+
+func main() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(run(ctx, os.Args[1:], console{os.Stdout, os.Stderr, os.Environ()}))
+}
+
+// run runs a command and returns the program's exit code.
+func run(ctx context.Context, args []string, c console) int {
+	var cli commands
+	exited := false
+	parser, err := kong.New(&cli,
+		kong.Name("githistory"),
+		kong.Description("Records the history of a git repository as events. "+
+			"Exits with 0 if all is well, 1 on a failure or a difference, 2 if it was called wrongly."),
+		kong.Writers(c.stdout, c.stderr),
+		kong.Exit(func(int) { exited = true }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(c),
+	)
+	if err != nil {
+		panic(err) // the tags above are wrong
+	}
+	command, err := parser.Parse(args)
+	switch {
+	case exited: // help was printed
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(c.stderr, "githistory: %v\nTry githistory --help.\n", err)
+		return exitUsage
+	}
+	err = command.Run()
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = errInterrupted
+	}
+	if err != nil {
+		fmt.Fprintf(c.stderr, "githistory: %v\n", err)
+		return exitFailure
+	}
+	return exitOK
+}
+
+// open opens repository and archive, and gives them to work. A database that does
+// not exist is made only if that is wanted.
+func (w *where) open(
+	ctx context.Context, c console, create bool, work func(repo *git.Repository, a *archive.Archive) error,
+) (err error) {
+	repo, err := git.Open(ctx, string(w.Repo), c.environ)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(string(w.DB)); !create && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no database %s: run import first", w.DB)
+	}
+	// A mapped file counts as resident memory, and would make that grow with the history.
+	recorder, err := sqlite.Open(ctx, string(w.DB), sqlite.WithMmapSize(0), sqlite.WithReaders(2))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, recorder.Close()) }() //nolint:contextcheck // it closes whatever becomes of the context
+	if create {
+		if err := recorder.Migrate(ctx); err != nil {
+			return err
+		}
+	}
+	a, err := archive.Open(ctx, application.WithRecorder(recorder))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	return work(repo, a)
+}
