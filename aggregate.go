@@ -94,15 +94,14 @@ func trigger[A any](a *A, agg *Aggregate, e Applier[A], opts []TriggerOption) {
 	if def == nil {
 		panic(fmt.Sprintf("annals: Trigger(%T): no such event in Define(%q); add annals.On[%T](…)", e, agg.model.name, e))
 	}
-	event := Event{StreamID: agg.id, Version: agg.version + 1, Topic: def.topic, Data: data}
+	event := Event{
+		StreamID: agg.id, Version: agg.version + 1, Topic: def.topic, Time: storedTime(agg.model.now()), Data: data,
+	}
 	for _, o := range opts {
 		o.applyTrigger(&event)
 	}
 	if event.ID == "" {
 		event.ID = NewID()
-	}
-	if event.Time.IsZero() {
-		event.Time = storedTime(agg.model.now())
 	}
 	before := *agg
 	defer func() {

@@ -155,6 +155,10 @@ func TestTimeAndMetadataCanBeGiven(t *testing.T) {
 	if e.Time != then || e.ID != "e1" || !reflect.DeepEqual(e.Metadata, m) {
 		t.Errorf("got %+v", e)
 	}
+	first := Dogs.New("rex", Registered{Name: "Rex"}, annals.At(time.Time{}))
+	if !first.CreatedAt().IsZero() {
+		t.Errorf("the first moment of the year 1 was taken for no time: %v", first.CreatedAt())
+	}
 	if dog.CreatedAt() != then {
 		t.Errorf("created at %v, want %v", dog.CreatedAt(), then)
 	}

@@ -87,7 +87,7 @@ type VersionConflictError struct {
 // Error names the stream and both versions.
 func (e *VersionConflictError) Error() string {
 	if e.Expected == 0 {
-		return fmt.Sprintf("annals: version conflict: stream %q exists already, at version %d", e.StreamID, e.Actual)
+		return fmt.Sprintf("annals: version conflict: stream %q was expected not to exist, and is at version %d", e.StreamID, e.Actual)
 	}
 	return fmt.Sprintf("annals: version conflict: stream %q is at version %d, not %d: load it and decide again",
 		e.StreamID, e.Actual, e.Expected)

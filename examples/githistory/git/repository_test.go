@@ -282,14 +282,12 @@ func TestMissingTree(t *testing.T) {
 		t.Fatal(err)
 	}
 	repo := open(t, r)
-	n := 0
 	var last error
 	for _, err := range repo.Commits(t.Context(), "", headOf(t, repo)) {
-		n++
 		last = err
 	}
-	if n != 2 || last == nil || !strings.Contains(last.Error(), "git diff-tree: exit status 128: fatal: unable to read tree") {
-		t.Errorf("the %dth commit gives the error %v", n, last)
+	if last == nil || !strings.Contains(last.Error(), "git diff-tree: exit status 128: fatal: unable to read tree") {
+		t.Errorf("the commits give the error %v", last)
 	}
 	for _, err := range repo.Tree(t.Context(), headOf(t, repo)) {
 		last = err
