@@ -3,6 +3,7 @@ package annals
 import (
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 )
 
@@ -69,7 +70,9 @@ func (a *Aggregate) CollectEvents() []Event {
 func (a *Aggregate) root() *Aggregate { return a }
 
 // Trigger makes an event happen: it is applied to the aggregate at once, and
-// waits there to be saved. An event of another aggregate type does not compile.
+// waits there to be saved. What the event points to is not copied: do not change
+// it afterwards. An event of another aggregate type does not compile ("does not
+// satisfy annals.Root").
 //
 // It panics where the program is wrong: if the event's type is not in the
 // aggregate's [Define], if the aggregate was neither made by [Type.New] nor
@@ -92,7 +95,8 @@ func Trigger[A any, P Root[A]](a P, e Applier[A], opts ...TriggerOption) {
 func trigger[A any](a *A, agg *Aggregate, e Applier[A], opts []TriggerOption) {
 	data, def := agg.model.find(e)
 	if def == nil {
-		panic(fmt.Sprintf("annals: Trigger(%T): no such event in Define(%q); add annals.On[%T](…)", e, agg.model.name, e))
+		panic(fmt.Sprintf("annals: Trigger(%T): no such event in Define(%q); add annals.On[%s](…), with an Apply that has a value receiver",
+			e, agg.model.name, strings.TrimPrefix(fmt.Sprintf("%T", e), "*")))
 	}
 	event := Event{
 		StreamID: agg.id, Version: agg.version + 1, Topic: def.topic, Time: storedTime(agg.model.now()), Data: data,

@@ -139,6 +139,9 @@ func (a *Application) Save(ctx context.Context, sources ...Source) (Recordings, 
 	if len(recordings) == 0 {
 		return nil, nil
 	}
+	if err := checkSources(sources, &batch); err != nil {
+		return nil, a.errorf("save", err)
+	}
 	positions, err := a.recorder.Record(ctx, batch)
 	if err != nil {
 		return nil, a.errorf("save", err)
@@ -150,6 +153,20 @@ func (a *Application) Save(ctx context.Context, sources ...Source) (Recordings, 
 		s.CollectEvents()
 	}
 	return recordings, nil
+}
+
+// checkSources finds what is no conflict with what is stored, but one within the
+// save: the same aggregate given twice, or two that were loaded of one stream.
+func checkSources(sources []Source, b *persistence.Batch) error {
+	if len(sources) < 2 {
+		return nil
+	}
+	err := b.Check()
+	if conflict, ok := errors.AsType[*annals.VersionConflictError](err); ok {
+		return fmt.Errorf("stream %q is there twice, with versions that do not follow each other; pass each aggregate once: %w",
+			conflict.StreamID, annals.ErrConfiguration)
+	}
+	return err
 }
 
 // usable returns an error if the application is closed.

@@ -21,8 +21,10 @@ func (a *Application) Notifications(ctx context.Context, opts ...ReadOption) ite
 
 // Subscribe yields the events of the application's log in commit order, each
 // once, and goes on with new ones as they are saved, by whatever process. It ends
-// as [Application.Notifications] does: with the context, with Close, or with an
-// error, which is the last that it yields.
+// as [Application.Notifications] does, with an error, which is the last that it
+// yields: that of the context, also when it is cancelled, [annals.ErrClosed], or
+// that of an event that cannot be read. To go on after a restart, keep the last
+// position with what was made of the events, and pass it to [After].
 func (a *Application) Subscribe(ctx context.Context, opts ...ReadOption) iter.Seq2[Notification, error] {
 	follow := func(ctx context.Context, q persistence.LogQuery) iter.Seq2[persistence.Notification, error] {
 		return persistence.Follow(ctx, a.recorder, q)

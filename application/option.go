@@ -92,12 +92,13 @@ func UpTo(position int64) ReadOption {
 }
 
 // Topics selects events by their stored names, "Dog.Registered"; events that
-// were stored under former names are among them. Default: all.
+// were stored under former names are among them. A topic that no event has selects
+// nothing, and is no error. Default: all.
 func Topics(topics ...string) ReadOption {
 	return readOption(func(q *persistence.LogQuery) { q.Topics = append(q.Topics, topics...) })
 }
 
-// Limit is the greatest number of notifications. Default: 0, no limit.
+// Limit is the greatest number of notifications. Default: 0 or less, no limit.
 func Limit(n int) ReadOption {
 	return readOption(func(q *persistence.LogQuery) { q.Limit = n })
 }

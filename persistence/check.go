@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -72,7 +73,7 @@ func checkTogether(events []StoredEvent) error {
 	for i := range events {
 		e := &events[i]
 		if ids[e.ID] {
-			return &annals.InvalidIDError{What: "event id", ID: e.ID, Reason: "is there twice"}
+			return &annals.InvalidIDError{What: "event id", ID: e.ID, Reason: "is there twice: in version " + strconv.FormatInt(e.Version, 10) + " of stream " + strconv.Quote(e.StreamID)}
 		}
 		ids[e.ID] = true
 		if last, ok := versions[e.StreamID]; ok && e.Version != last+1 {

@@ -37,8 +37,8 @@ var (
 type SchemaError struct {
 	// Where names the database and the tables.
 	Where string
-	// Have is the version found; 0 if there are no tables, -1 if there are, and
-	// none of them says its version. Want is the version that this code works with.
+	// Have is the version found; 0 if there are no tables, -1 if some of them are
+	// missing or they do not say their version. Want is the version that this code works with.
 	Have, Want int
 }
 
@@ -46,7 +46,8 @@ type SchemaError struct {
 func (e *SchemaError) Error() string {
 	switch {
 	case e.Have < 0:
-		return fmt.Sprintf("%s: the tables do not say their schema version: was it changed, or not inserted, by hand?", e.Where)
+		return fmt.Sprintf("%s: some tables are missing, or do not say their schema version: insert it, or restore a backup; "+
+			"if another program made these tables, choose another prefix (WithTablePrefix)", e.Where)
 	case e.Have == 0:
 		return fmt.Sprintf("%s: the tables are missing: call Migrate once to create them", e.Where)
 	case e.Have < e.Want:

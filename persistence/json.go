@@ -25,6 +25,10 @@ import (
 // name of their zone; an offset with seconds is refused. A time.Duration is a
 // number of nanoseconds.
 //
+// The names of fields are stored: give a field that is renamed a json tag with its
+// old name. When an event is read, fields that the type does not have are ignored,
+// and fields that are missing are zero.
+//
 // Types with JSON of their own, json.RawMessage and big.Float among them, come
 // back as their own methods say. The tags omitempty and omitzero are taken at
 // their word: what they omit comes back as the zero value.
@@ -51,7 +55,7 @@ func (jsonTranscoder) Encode(value any) ([]byte, error) {
 	}
 	b, err := json.Marshal(value, jsonOptions)
 	if err != nil {
-		return nil, withoutData(err, reflect.TypeOf(value))
+		return nil, withoutData(err, reflect.TypeOf(value), "its text is not UTF-8, or its own JSON is not valid")
 	}
 	return b, nil
 }
@@ -61,14 +65,14 @@ func (jsonTranscoder) Decode(data []byte, target any) error {
 		return fmt.Errorf("%v: the JSON is null, and nothing is stored so", t)
 	}
 	if err := json.Unmarshal(data, target, jsonOptions); err != nil {
-		return withoutData(err, reflect.TypeOf(target))
+		return withoutData(err, reflect.TypeOf(target).Elem(), "the JSON is not valid")
 	}
 	return nil
 }
 
 // withoutData returns an error that says what err says without the values that
 // the texts of JSON errors quote: event data stays out of errors and logs.
-func withoutData(err error, root reflect.Type) error {
+func withoutData(err error, root reflect.Type, invalid string) error {
 	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
 		where := root.String()
 		if path := fieldPath(root, semantic.JSONPointer); path != "" {
@@ -89,11 +93,11 @@ func withoutData(err error, root reflect.Type) error {
 			where += "." + path
 		}
 		if syntactic.ByteOffset > 0 || syntactic.JSONPointer == "" {
-			return fmt.Errorf("%s: the JSON is not valid at byte %d", where, syntactic.ByteOffset)
+			return fmt.Errorf("%s: %s at byte %d", where, invalid, syntactic.ByteOffset)
 		}
-		return fmt.Errorf("%s: the JSON is not valid", where)
+		return fmt.Errorf("%s: %s", where, invalid)
 	}
-	return fmt.Errorf("%v: the JSON is not valid", root)
+	return fmt.Errorf("%v: %s", root, invalid)
 }
 
 func kindName(k jsontext.Kind) string {

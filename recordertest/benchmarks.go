@@ -33,7 +33,7 @@ func BenchmarkSave1(b *testing.B, backend Backend) {
 //   - saves/s, allocs/event.
 func BenchmarkSave64(b *testing.B, backend Backend) {
 	ours, bare := stores(b, backend)
-	c := comparison{ours: saves(ours, 64, 8), bare: bareSaves(bare, 64, 32)}
+	c := comparison{ours: saves(ours, 64, 32), bare: bareSaves(bare, 64, 64)}
 	o := c.run(b, "x-serial", asFast)
 	b.ReportMetric(perSecond(median(o.perEvent)), "saves/s")
 }

@@ -51,7 +51,7 @@ var hints = map[error]string{
 	persistence.ErrBusy:        "nothing was stored: others held the lock too long; see WithBusyTimeout",
 	persistence.ErrIO:          "look at the disk and the system's log",
 	persistence.ErrCorrupt:     "restore a backup, or try sqlite3's .recover",
-	annals.ErrConfiguration:    "check the path: does the folder exist?",
+	annals.ErrConfiguration:    "check the path: is it a file that may be opened, in a folder that exists?",
 	annals.ErrOutcomeUnknown:   "repeat the same save: nothing is stored twice",
 }
 
@@ -120,8 +120,6 @@ func (c *config) isRefused(err error) bool {
 func (r *Recorder) isBusy(err error) bool {
 	return errors.Is(err, persistence.ErrBusy) || errors.Is(r.kind(err), persistence.ErrBusy)
 }
-
-func (c *config) isGeneric(err error) bool { return c.primaryCode(err) == codeError }
 
 // errorf says what could not be done. Errors that are typed already, and the
 // context's, stay as they are.

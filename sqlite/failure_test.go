@@ -178,10 +178,10 @@ func TestSchemaThatDoesNotFitIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ change, says string }{
 		"newer":             {"UPDATE annals_schema SET version = 7", "newer version of Annals"},
-		"no version":        {"DELETE FROM annals_schema", "do not say their schema version"},
-		"two versions":      {"INSERT INTO annals_schema VALUES (1)", "do not say their schema version"},
-		"a version below 1": {"UPDATE annals_schema SET version = -1", "do not say their schema version"},
-		"a table dropped":   {"DROP TABLE annals_tracking", "tables are missing"},
+		"no version":        {"DELETE FROM annals_schema", "WithTablePrefix"},
+		"two versions":      {"INSERT INTO annals_schema VALUES (1)", "WithTablePrefix"},
+		"a version below 1": {"UPDATE annals_schema SET version = -1", "WithTablePrefix"},
+		"a table dropped":   {"DROP TABLE annals_tracking", "some tables are missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -212,7 +212,7 @@ func TestTablesDroppedWhileInUseAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := r.Record(t.Context(), batch(event("a", 1)))
-	wantError(t, err, persistence.ErrSchema, path, "tables are missing")
+	wantError(t, err, persistence.ErrSchema, path, "some tables are missing")
 	_, err = r.Record(t.Context(), batch(event("a", 1), event("b", 1)))
 	wantError(t, err, persistence.ErrSchema, path)
 	_, _, err = r.MaxPosition(t.Context())

@@ -72,10 +72,6 @@ func (r *Recorder) migrate(ctx context.Context) (err error) {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, strings.ReplaceAll(string(text), defaultPrefix, r.cfg.prefix)); err != nil {
-			if r.cfg.isGeneric(err) {
-				return fmt.Errorf("%s: a table of this prefix exists that no recorder made; choose another WithTablePrefix: %w: %w",
-					path.Base(file), persistence.ErrSchema, err)
-			}
 			return fmt.Errorf("%s: %w", path.Base(file), err)
 		}
 	}
@@ -93,16 +89,19 @@ type queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// schemaVersion returns the version of the tables; 0 if there are none, -1 if they
-// do not say it.
+// schemaVersion returns the version of the tables; 0 if there are none, -1 if some
+// are missing or they do not say it.
 func (r *Recorder) schemaVersion(ctx context.Context, q queryer) (version int, err error) {
 	var tables int
 	const count = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN (?1 || 'schema', ?1 || 'events', ?1 || 'tracking')"
 	if err := q.QueryRowContext(ctx, count, r.cfg.prefix).Scan(&tables); err != nil {
 		return 0, err
 	}
-	if tables < 3 {
+	if tables == 0 {
 		return 0, nil
+	}
+	if tables < 3 {
+		return -1, nil
 	}
 	var rows int
 	const read = "SELECT count(*), coalesce(CAST(max(version) AS INTEGER), -1) FROM %sschema"
