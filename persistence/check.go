@@ -2,7 +2,6 @@ package persistence
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -73,7 +72,8 @@ func checkTogether(events []StoredEvent) error {
 	for i := range events {
 		e := &events[i]
 		if ids[e.ID] {
-			return &annals.InvalidIDError{What: "event id", ID: e.ID, Reason: "is there twice: in version " + strconv.FormatInt(e.Version, 10) + " of stream " + strconv.Quote(e.StreamID)}
+			return &annals.InvalidIDError{What: "event id", ID: e.ID, Reason: fmt.Sprintf(
+				"is there twice, again in version %d of stream %q", e.Version, e.StreamID)}
 		}
 		ids[e.ID] = true
 		if last, ok := versions[e.StreamID]; ok && e.Version != last+1 {
