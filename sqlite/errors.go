@@ -139,7 +139,7 @@ func (r *Recorder) errorf(ctx context.Context, op string, err error) error {
 		return annals.ErrClosed // a call that had begun, and found the database closed
 	case code == codeError && !errors.Is(err, persistence.ErrSchema):
 		// The tables may have been changed while they were in use.
-		if have, e := r.schemaVersion(context.WithoutCancel(ctx), r.readDB); e == nil && have != schemaVersion {
+		if have, e := r.schemaVersion(context.WithoutCancel(ctx), r.readDB); e == nil && have != r.cfg.schema {
 			return r.schemaError(have)
 		}
 	}

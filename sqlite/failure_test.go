@@ -204,6 +204,29 @@ func TestSchemaThatDoesNotFitIsRefused(t *testing.T) {
 	}
 }
 
+func TestOlderSchemaIsRefusedUntilItIsMigrated(t *testing.T) {
+	t.Parallel()
+	path := create(t)
+	old := open(t, path)
+	if _, err := old.Record(t.Context(), batch(event("a", 1))); err != nil {
+		t.Fatal(err)
+	}
+	r := open(t, path, sqlite.WithSchemaVersion(2))
+	_, err := r.Record(t.Context(), batch(event("a", 2)))
+	wantError(t, err, persistence.ErrSchema, path, "version 1", "needs 2", "Migrate")
+	if err := r.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Record(t.Context(), batch(event("a", 2))); err != nil {
+		t.Errorf("after Migrate: %v", err)
+	}
+	_, err = open(t, path).Record(t.Context(), batch(event("a", 3))) // by the older code
+	wantError(t, err, persistence.ErrSchema, path, "newer version of Annals")
+	if n := count(t, r); n != 2 {
+		t.Errorf("%d events, want 2", n)
+	}
+}
+
 func TestTablesDroppedWhileInUseAreNamed(t *testing.T) {
 	t.Parallel()
 	path := create(t)

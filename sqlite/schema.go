@@ -59,7 +59,7 @@ func (r *Recorder) migrate(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if have < 0 || have > schemaVersion {
+	if have < 0 || have > r.cfg.schema {
 		return r.schemaError(have)
 	}
 	files, err := fs.Glob(migrations, "migrations/*.sql")
@@ -78,7 +78,7 @@ func (r *Recorder) migrate(ctx context.Context) (err error) {
 	if _, err := tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %sschema", r.cfg.prefix)); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO %sschema (version) VALUES (?)", r.cfg.prefix), schemaVersion); err != nil {
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO %sschema (version) VALUES (?)", r.cfg.prefix), r.cfg.schema); err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, "COMMIT")
@@ -113,7 +113,7 @@ func (r *Recorder) schemaVersion(ctx context.Context, q queryer) (version int, e
 }
 
 func (r *Recorder) schemaError(have int) error {
-	return &persistence.SchemaError{Where: fmt.Sprintf("sqlite: %s: %s*", r.name, r.cfg.prefix), Have: have, Want: schemaVersion}
+	return &persistence.SchemaError{Where: fmt.Sprintf("sqlite: %s: %s*", r.name, r.cfg.prefix), Have: have, Want: r.cfg.schema}
 }
 
 // ensureReady checks the version of the tables and prepares the statements, once.
@@ -130,7 +130,7 @@ func (r *Recorder) ensureReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if have != schemaVersion {
+	if have != r.cfg.schema {
 		return r.schemaError(have)
 	}
 	if err := r.prepare(ctx); err != nil {

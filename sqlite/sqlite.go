@@ -69,6 +69,7 @@ type config struct {
 	mmapSize     int64
 	readers      int
 	errorCode    func(error) (int, bool)
+	schema       int // the version of the tables that is worked with
 }
 
 // Synchronous says when a save is durable.
@@ -180,6 +181,7 @@ func configure(opts []Option) (config, error) {
 		mmapSize:     1 << 30,
 		readers:      8,
 		errorCode:    moderncCode,
+		schema:       schemaVersion,
 	}
 	for _, o := range opts {
 		if err := o.apply(&cfg); err != nil {
