@@ -78,7 +78,12 @@ func (a *Aggregate) root() *Aggregate { return a }
 // aggregate's [Define], if the aggregate was neither made by [Type.New] nor
 // loaded, if it is discarded, or if it is called by an Apply.
 func Trigger[A any, P Root[A]](a P, e Applier[A], opts ...TriggerOption) {
-	agg := a.root()
+	triggerRoot((*A)(a), a.root(), e, opts)
+}
+
+// triggerRoot makes an event happen to a, which is a *A, and whose embedded
+// aggregate is agg.
+func triggerRoot(a any, agg *Aggregate, e any, opts []TriggerOption) {
 	if agg.model == nil {
 		panic(fmt.Sprintf("annals: Trigger(%T) on a %T that was neither made by New nor loaded from a repository", e, a))
 	}
@@ -89,35 +94,35 @@ func Trigger[A any, P Root[A]](a P, e Applier[A], opts ...TriggerOption) {
 		panic(fmt.Sprintf("annals: Trigger(%T) by an Apply of %s %q: Apply decides nothing, it also runs on every replay",
 			e, agg.model.name, agg.id))
 	}
-	trigger((*A)(a), agg, e, opts)
-}
-
-func trigger[A any](a *A, agg *Aggregate, e Applier[A], opts []TriggerOption) {
 	data, def := agg.model.find(e)
 	if def == nil {
 		panic(fmt.Sprintf("annals: Trigger(%T): no such event in Define(%q); add annals.On[%s](…), with an Apply that has a value receiver",
 			e, agg.model.name, strings.TrimPrefix(fmt.Sprintf("%T", e), "*")))
 	}
-	event := Event{
-		StreamID: agg.id, Version: agg.version + 1, Topic: def.topic, Time: storedTime(agg.model.now()), Data: data,
-	}
-	for _, o := range opts {
-		o.applyTrigger(&event)
-	}
-	if event.ID == "" {
-		event.ID = NewID()
-	}
+	event := agg.model.newEvent(agg.id, agg.version+1, def, data, opts)
 	before := *agg
 	defer func() {
 		if agg.applying { // Apply panicked: the event did not happen
 			*agg = before
 		}
 	}()
-	agg.advance(&event, def)
+	agg.advance(&event)
+	agg.discarded = def.discards
 	agg.applying = true
-	data.(Applier[A]).Apply(a) //nolint:forcetypeassert // find returns e, or what e points to: both have Apply
+	def.apply(a, data)
 	agg.applying = false
 	agg.pending = append(agg.pending, event)
+}
+
+func (m *model) newEvent(streamID string, version int64, def *EventType, data any, opts []TriggerOption) Event {
+	event := Event{StreamID: streamID, Version: version, Topic: def.topic, Time: storedTime(m.now()), Data: data}
+	for _, o := range opts {
+		o.applyTrigger(&event)
+	}
+	if event.ID == "" {
+		event.ID = m.newID()
+	}
+	return event
 }
 
 // find returns the event as a value, and its definition; nil if it has none.
@@ -135,11 +140,10 @@ func (m *model) find(e any) (any, *EventType) {
 }
 
 // advance takes over from an event what every aggregate knows of its last event.
-func (a *Aggregate) advance(e *Event, def *EventType) {
+func (a *Aggregate) advance(e *Event) {
 	if a.version == 0 {
 		a.createdAt = e.Time
 	}
 	a.version = e.Version
 	a.modifiedAt = e.Time
-	a.discarded = def.discards
 }

@@ -1,6 +1,8 @@
 package annals_test
 
 import (
+	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"testing"
@@ -217,5 +219,98 @@ func TestTriggerPanicsWhereTheProgramIsWrong(t *testing.T) {
 	wantPanic(t, func() { annals.Trigger(dog, Unlisted{}) }, "Unlisted")
 	if len(dog.PendingEvents()) != 1 || dog.Version() != 1 {
 		t.Errorf("a panic left %d pending events and version %d", len(dog.PendingEvents()), dog.Version())
+	}
+}
+
+// B7. Events of a type that the code does not have any more change nothing but the
+// version, if the mapper lets them through.
+func TestUnknownEventsChangeOnlyTheVersion(t *testing.T) {
+	t.Parallel()
+	dog := Dogs.New("fido", Registered{Name: "Fido"})
+	annals.Trigger(dog, TrickAdded{Trick: "sit"})
+	annals.Trigger(dog, TrickAdded{Trick: "roll"})
+	events := dog.CollectEvents()
+	for _, i := range []int{0, 1} {
+		events[i].Topic, events[i].Data = "Dog.Deleted", annals.Unknown{}
+	}
+	got, err := Dogs.Replay("fido", sequence(events...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Version() != 3 || got.Name != "" || !slices.Equal(got.Tricks, []string{"roll"}) {
+		t.Errorf("version %d, name %q, tricks %q", got.Version(), got.Name, got.Tricks)
+	}
+	if got.CreatedAt() != events[0].Time || got.ModifiedAt() != events[2].Time {
+		t.Errorf("created %v, modified %v", got.CreatedAt(), got.ModifiedAt())
+	}
+	annals.Trigger(got, TrickAdded{Trick: "beg"})
+	if v := got.PendingEvents()[0].Version; v != 4 {
+		t.Errorf("the next event has version %d, want 4", v)
+	}
+	events[1].Version = 7
+	_, err = Dogs.Replay("fido", sequence(events...))
+	wantError(t, err, annals.ErrSequence, "version 2", "version 7")
+}
+
+// B11.
+func TestAnAggregateBeginsWithoutEvents(t *testing.T) {
+	t.Parallel()
+	dog := Dogs.Begin("fido")
+	if dog.ID() != "fido" || dog.Version() != 0 || len(dog.PendingEvents()) != 0 || dog.Discarded() || !dog.CreatedAt().IsZero() {
+		t.Errorf("it begins as %+v", dog)
+	}
+	annals.Trigger(dog, Registered{Name: "Fido"})
+	if dog.Version() != 1 || dog.PendingEvents()[0].Version != 1 || dog.CreatedAt().IsZero() {
+		t.Errorf("after its first event it is %+v", dog)
+	}
+}
+
+// B4, B5.
+func TestAdvanceGoesOnFromWhereTheAggregateIs(t *testing.T) {
+	t.Parallel()
+	dog := Dogs.New("fido", Registered{Name: "Fido"})
+	annals.Trigger(dog, TrickAdded{Trick: "sit"})
+	annals.Trigger(dog, Retired{})
+	events := dog.CollectEvents()
+
+	behind := Dogs.Begin("fido")
+	if err := Dogs.Advance(behind, sequence()); err != nil || behind.Version() != 0 {
+		t.Errorf("nothing took it to version %d (%v)", behind.Version(), err)
+	}
+	if err := Dogs.Advance(behind, sequence(events[:1]...)); err != nil || behind.Version() != 1 || behind.Name != "Fido" {
+		t.Errorf("one event made %+v (%v)", behind, err)
+	}
+	err := Dogs.Advance(behind, sequence(events[1], events[1]))
+	wantError(t, err, annals.ErrSequence, "version 3", "version 2")
+	if behind.Version() != 2 || !slices.Equal(behind.Tricks, []string{"sit"}) {
+		t.Errorf("after an error it is at version %d with %q", behind.Version(), behind.Tricks)
+	}
+	broken := errors.New("of the recorder")
+	err = Dogs.Advance(behind, func(yield func(annals.Event, error) bool) { yield(annals.Event{}, broken) })
+	wantError(t, err, broken)
+	if err := Dogs.Advance(behind, sequence(events[2])); err != nil || !behind.Discarded() || !reflect.DeepEqual(behind, dog) {
+		t.Errorf("its last event made %+v (%v), want %+v", behind, err, dog)
+	}
+	pending := Dogs.New("fido", Registered{Name: "Fido"})
+	wantPanic(t, func() { _ = Dogs.Advance(pending, sequence()) }, "pending", `"fido"`)
+}
+
+// B11.
+func TestIDsOfEventsAreInjected(t *testing.T) {
+	t.Parallel()
+	n := 0
+	typ := Dogs.WithIDs(func() string { n++; return fmt.Sprint("id", n) })
+	dog := typ.New("fido", Registered{Name: "Fido"})
+	annals.Trigger(dog, TrickAdded{Trick: "sit"}, annals.WithEventID("mine"))
+	annals.Trigger(dog, TrickAdded{Trick: "roll"})
+	var ids []string
+	for _, e := range dog.CollectEvents() {
+		ids = append(ids, e.ID)
+	}
+	if !slices.Equal(ids, []string{"id1", "mine", "id2"}) {
+		t.Errorf("the ids are %q", ids)
+	}
+	if e := Dogs.New("rex", Registered{}).PendingEvents()[0]; e.ID == "id3" || n != 2 {
+		t.Errorf("the original type got the ids, too: %q", e.ID)
 	}
 }

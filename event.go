@@ -26,8 +26,22 @@ type Event struct {
 	Metadata Metadata
 
 	// Data is the event itself, a value of the type given to [On], never a
-	// pointer to it.
+	// pointer to it. It is an [Unknown] if no type has the topic, and the
+	// application was told to keep such events.
 	Data any
+}
+
+// Unknown is the data of an event whose topic no type of the application has. An
+// aggregate that has such an event goes on as if nothing had happened, but for its
+// version.
+type Unknown struct {
+	// Shape is the version of the shape of the data.
+	Shape int
+	// Transcoder is the name of the transcoder that made State: "json". State is
+	// decrypted and decompressed. Both are empty if the application skips such
+	// events.
+	Transcoder string
+	State      []byte
 }
 
 // Metadata is what is known about an event beside what happened.

@@ -12,20 +12,34 @@ import (
 )
 
 // Type is a type of aggregate: its stored name and those of its events. It is
-// made by [Define], usually once, in a package variable. A Type is safe for
-// concurrent use.
+// made by [Define] or [DefineState], usually once, in a package variable. A Type
+// is safe for concurrent use.
 type Type[A any] struct {
 	model *model
 	root  func(*A) *Aggregate
+	make  func() *A
 }
 
 // model is the part of a [Type] that needs no type parameter.
 type model struct {
-	name     string
-	events   []*EventType
-	byGoType map[reflect.Type]*EventType
-	byTopic  map[string]*EventType
-	now      func() time.Time
+	name       string
+	events     []*EventType
+	byGoType   map[reflect.Type]*EventType
+	byTopic    map[string]*EventType
+	snapshot   SnapshotType
+	snapshotAs bool // the snapshot's form is the user's own
+	now        func() time.Time
+	newID      func() string
+}
+
+func newModel(name string) *model {
+	return &model{
+		name:     name,
+		byGoType: make(map[reflect.Type]*EventType),
+		byTopic:  make(map[string]*EventType),
+		now:      time.Now,
+		newID:    NewID,
+	}
 }
 
 // Definition is what [Define] makes, as a mapper sees it.
@@ -36,19 +50,43 @@ type Definition interface {
 	EventTypes() []*EventType
 }
 
-// EventDef is the definition of one type of event of A, made by [On].
+// Part is what a definition consists of: events, made by [On] or [Evolve], and
+// what is said about snapshots, by [SnapshotAs] and [Revision].
+type Part[A any] interface {
+	define(m *model) error
+	of(a *A) // binds A for type inference
+}
+
+// part is a part that is no event.
+type part[A any] func(m *model) error
+
+func (p part[A]) define(m *model) error { return p(m) }
+func (part[A]) of(*A)                   {}
+
+// EventDef is the definition of one type of event of A, made by [On] or [Evolve].
 type EventDef[A any] struct{ def *EventType }
+
+func (d EventDef[A]) define(m *model) error {
+	if d.def == nil {
+		return fmt.Errorf("an EventDef that was not made by On")
+	}
+	def := *d.def // an EventDef may be used in two Defines
+	return m.add(&def)
+}
+
+func (EventDef[A]) of(*A) {}
 
 // EventType describes one type of event to a mapper: how it is named, and how
 // it is decoded, whatever the transcoder.
 type EventType struct {
+	shapes
+
 	name         string
 	topic        string
 	former       []string
 	formerTopics []string
 	discards     bool
-	goType       reflect.Type
-	decode       func(unmarshal func(any) error) (any, error)
+	apply        func(a, data any) // a is a *A, data a value of GoType
 }
 
 // Topic returns the stored name: "Dog.Registered".
@@ -59,17 +97,7 @@ func (t *EventType) Topic() string { return t.topic }
 func (t *EventType) FormerTopics() []string { return t.formerTopics }
 
 // GoType returns the type of the event's data.
-func (t *EventType) GoType() reflect.Type { return t.goType }
-
-// Shape returns the version of the shape of the event's data that the code
-// knows, from 1 on. A stored event of a newer shape is refused.
-func (t *EventType) Shape() int { return 1 }
-
-// Decode returns the data of an event, a value of [EventType.GoType]. It calls
-// unmarshal once, with a pointer to what is to be filled.
-func (t *EventType) Decode(unmarshal func(target any) error) (any, error) {
-	return t.decode(unmarshal)
-}
+func (t *EventType) GoType() reflect.Type { return t.present }
 
 // EventOption sets a property of a type of event.
 type EventOption interface{ applyEvent(t *EventType) }
@@ -97,15 +125,13 @@ func Discards() EventOption {
 // underscores and hyphens. E is a value type with a method Apply(*A); A is
 // inferred.
 func On[E Applier[A], A any](name string, opts ...EventOption) EventDef[A] {
-	def := &EventType{
-		name:   name,
-		goType: reflect.TypeFor[E](),
-		decode: func(unmarshal func(any) error) (any, error) {
-			var e E
-			err := unmarshal(&e)
-			return e, err
-		},
-	}
+	return newEventDef[A, E](name, func(a, data any) {
+		data.(E).Apply(a.(*A)) //nolint:forcetypeassert // the event's type was looked up, and the aggregate is the type's own
+	}, opts)
+}
+
+func newEventDef[A, E any](name string, apply func(a, data any), opts []EventOption) EventDef[A] {
+	def := &EventType{name: name, apply: apply, shapes: shapes{present: reflect.TypeFor[E](), decode: decoderOf[E]()}}
 	for _, o := range opts {
 		o.applyEvent(def)
 	}
@@ -118,49 +144,44 @@ func On[E Applier[A], A any](name string, opts ...EventOption) EventDef[A] {
 //
 // It panics where the program is wrong: on a name that is empty, too long or holds
 // other characters than letters, digits, underscores and hyphens, on two events
-// with one name (former names included), on one Go type given twice, and on an event
-// type that is a pointer or an interface.
-func Define[A any, P Root[A]](name string, events ...EventDef[A]) *Type[A] {
-	m := &model{
-		name:     name,
-		byGoType: make(map[reflect.Type]*EventType, len(events)),
-		byTopic:  make(map[string]*EventType, len(events)),
-		now:      time.Now,
+// with one name (former names included), on one Go type given twice, on an event
+// type that is a pointer or an interface, and on upcasts that do not follow each
+// other.
+func Define[A any, P Root[A]](name string, parts ...Part[A]) *Type[A] {
+	t := &Type[A]{
+		model: newModel(name),
+		root:  func(a *A) *Aggregate { return P(a).root() },
+		make:  func() *A { return new(A) },
 	}
-	err := m.build(definitions(events))
+	t.model.snapshot = SnapshotType{
+		shapes:  shapes{present: reflect.TypeFor[A](), decode: decoderOf[A]()},
+		take:    func(a any) any { return *a.(*A) },         //nolint:forcetypeassert // see TakeSnapshot
+		restore: func(a, state any) { *a.(*A) = state.(A) }, //nolint:forcetypeassert // see FromSnapshot
+	}
+	err := define(t, parts)
 	if err == nil && P(new(A)).root() == nil {
 		err = fmt.Errorf("%v embeds a *annals.Aggregate; embed the value", reflect.TypeFor[A]())
 	}
 	if err != nil {
 		panic(fmt.Sprintf("annals: Define(%q): %v", name, err))
 	}
-	return &Type[A]{model: m, root: func(a *A) *Aggregate { return P(a).root() }}
+	return t
 }
 
-func definitions[A any](events []EventDef[A]) []*EventType {
-	defs := make([]*EventType, len(events))
-	for i, e := range events {
-		defs[i] = e.def
-	}
-	return defs
-}
-
-func (m *model) build(defs []*EventType) error {
+func define[A any](t *Type[A], parts []Part[A]) error {
+	m := t.model
 	if err := checkName(m.name); err != nil {
 		return err
 	}
-	if len(defs) == 0 {
-		return fmt.Errorf("no events; add annals.On[…](…)")
-	}
-	for _, given := range defs {
-		if given == nil {
-			return fmt.Errorf("an EventDef that was not made by On")
-		}
-		def := *given // an EventDef may be used in two Defines
-		if err := m.add(&def); err != nil {
+	for _, p := range parts {
+		if err := p.define(m); err != nil {
 			return err
 		}
 	}
+	if len(m.events) == 0 {
+		return fmt.Errorf("no events; add annals.On[…](…)")
+	}
+	m.snapshot.complete(m.name)
 	return nil
 }
 
@@ -168,11 +189,14 @@ func (m *model) add(def *EventType) error {
 	if err := checkName(def.name); err != nil {
 		return err
 	}
-	if k := def.goType.Kind(); k == reflect.Pointer || k == reflect.Interface {
-		return fmt.Errorf("event %q: %v is a %v; an event is a value", def.name, def.goType, k)
+	if isNilable(def.present) {
+		return fmt.Errorf("event %q: %v is a %v; an event is a value", def.name, def.present, def.present.Kind())
 	}
-	if other, ok := m.byGoType[def.goType]; ok {
-		return fmt.Errorf("%v is both %q and %q", def.goType, other.name, def.name)
+	if other, ok := m.byGoType[def.present]; ok {
+		return fmt.Errorf("%v is both %q and %q", def.present, other.name, def.name)
+	}
+	if err := def.check(); err != nil {
+		return fmt.Errorf("event %q: %w", def.name, err)
 	}
 	def.topic = m.name + "." + def.name
 	def.formerTopics = nil
@@ -190,11 +214,11 @@ func (m *model) add(def *EventType) error {
 	}
 	for _, topic := range slices.Concat([]string{def.topic}, def.formerTopics) {
 		if other, ok := m.byTopic[topic]; ok {
-			return fmt.Errorf("two events are named %s: %v and %v", topic, other.goType, def.goType)
+			return fmt.Errorf("two events are named %s: %v and %v", topic, other.present, def.present)
 		}
 		m.byTopic[topic] = def
 	}
-	m.byGoType[def.goType] = def
+	m.byGoType[def.present] = def
 	m.events = append(m.events, def)
 	return nil
 }
@@ -222,7 +246,16 @@ func (t *Type[A]) AggregateOf(a *A) *Aggregate { return t.root(a) }
 func (t *Type[A]) WithClock(now func() time.Time) *Type[A] {
 	m := *t.model
 	m.now = now
-	return &Type[A]{model: &m, root: t.root}
+	return &Type[A]{model: &m, root: t.root, make: t.make}
+}
+
+// WithIDs returns a copy of the type whose aggregates, made and loaded, take the
+// ids of their events from newID, which must never return one twice. Default:
+// [NewID].
+func (t *Type[A]) WithIDs(newID func() string) *Type[A] {
+	m := *t.model
+	m.newID = newID
+	return &Type[A]{model: &m, root: t.root, make: t.make}
 }
 
 // New makes an aggregate. Its first event, of version 1, is e. Whether the id is
@@ -230,11 +263,18 @@ func (t *Type[A]) WithClock(now func() time.Time) *Type[A] {
 //
 // It panics if e's type is not in the [Define] of this type.
 func (t *Type[A]) New(id string, e Applier[A], opts ...TriggerOption) *A {
-	a := new(A)
+	a := t.Begin(id)
+	triggerRoot(a, t.root(a), e, opts)
+	return a
+}
+
+// Begin makes an aggregate that has no events yet: its version is 0, and it is not
+// there for anybody before its first event is saved.
+func (t *Type[A]) Begin(id string) *A {
+	a := t.make()
 	agg := t.root(a)
 	agg.id = id
 	agg.model = t.model
-	trigger(a, agg, e, opts)
 	return a
 }
 
@@ -247,22 +287,36 @@ func (t *Type[A]) New(id string, e Applier[A], opts ...TriggerOption) *A {
 // out of order, an [*UnknownTopicError] for an event that is not of this type,
 // and the error of events if it yields one.
 func (t *Type[A]) Replay(id string, events iter.Seq2[Event, error]) (*A, error) {
-	a := new(A)
-	agg := t.root(a)
-	agg.id = id
-	agg.model = t.model
-	for e, err := range events {
-		if err != nil {
-			return nil, err
-		}
-		if err := t.evolve(a, agg, &e); err != nil {
-			return nil, err
-		}
+	a := t.Begin(id)
+	if err := t.Advance(a, events); err != nil {
+		return nil, err
 	}
-	if agg.version == 0 || agg.discarded {
+	if agg := t.root(a); agg.version == 0 || agg.discarded {
 		return nil, &NotFoundError{Type: t.model.name, ID: id, Discarded: agg.discarded}
 	}
 	return a, nil
+}
+
+// Advance takes an aggregate on by stored events, which must be those that follow
+// its version. It returns the errors of [Type.Replay], but for an aggregate that
+// is not there. The aggregate is then as the last event left it that was applied.
+//
+// Events whose data is [Unknown] change nothing but the version. It panics if the
+// aggregate has pending events.
+func (t *Type[A]) Advance(a *A, events iter.Seq2[Event, error]) error {
+	agg := t.root(a)
+	if len(agg.pending) > 0 {
+		panic(fmt.Sprintf("annals: Advance of %s %q, which has pending events", t.model.name, agg.id))
+	}
+	for e, err := range events {
+		if err != nil {
+			return err
+		}
+		if err := t.evolve(a, agg, &e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *Type[A]) evolve(a *A, agg *Aggregate, e *Event) error {
@@ -272,14 +326,18 @@ func (t *Type[A]) evolve(a *A, agg *Aggregate, e *Event) error {
 			GotStreamID: e.StreamID, GotVersion: e.Version,
 		}
 	}
+	if _, ok := e.Data.(Unknown); ok {
+		agg.advance(e)
+		return nil
+	}
 	def := t.model.byTopic[e.Topic]
-	applier, ok := e.Data.(Applier[A])
-	if def == nil || !ok {
+	if def == nil || reflect.TypeOf(e.Data) != def.present {
 		return &UnknownTopicError{Topic: e.Topic, StreamID: e.StreamID, Version: e.Version, Where: "Define(\"" + t.model.name + "\")"}
 	}
-	agg.advance(e, def)
+	agg.advance(e)
+	agg.discarded = def.discards
 	agg.applying = true
-	applier.Apply(a)
+	def.apply(a, e.Data)
 	agg.applying = false
 	return nil
 }

@@ -81,7 +81,7 @@ func TestDefinePanicsWhereTheProgramIsWrong(t *testing.T) {
 		},
 		"a name that is too long": {func() { annals.Define(strings.Repeat("x", 250), on("Added")) }, []string{"255"}},
 		"an empty former name":    {func() { annals.Define("Dog", annals.On[Registered, Dog]("A", annals.FormerName(""))) }, []string{`"Dog."`}},
-		"an aggregate by pointer": {func() { annals.Define("Cat", annals.On[Born]("Born")) }, []string{"embed the value"}},
+		"an aggregate by pointer": {func() { annals.Define("Kitten", annals.On[Born]("Born")) }, []string{"embed the value"}},
 		"no events":               {func() { annals.Define[Dog]("Dog") }, []string{"annals.On"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -105,7 +105,7 @@ func TestEventTypesHaveStableNames(t *testing.T) {
 	if got := strings.Join(trick.FormerTopics(), " "); got != "Dog.TrickLearned Hound.TrickAdded" {
 		t.Errorf("former topics %q", got)
 	}
-	data, err := trick.Decode(func(target any) error {
+	data, err := trick.Decode(1, func(target any) error {
 		target.(*TrickAdded).Trick = "sit"
 		return nil
 	})
@@ -114,12 +114,12 @@ func TestEventTypesHaveStableNames(t *testing.T) {
 	}
 }
 
-// Cat embeds its aggregate in a way that does not work.
-type Cat struct{ *annals.Aggregate }
+// Kitten embeds its aggregate in a way that does not work.
+type Kitten struct{ *annals.Aggregate }
 
 type Born struct{}
 
-func (Born) Apply(*Cat) {}
+func (Born) Apply(*Kitten) {}
 
 func TestOneEventDefInTwoDefines(t *testing.T) {
 	t.Parallel()

@@ -1,0 +1,137 @@
+package annals_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+
+	"github.com/annals-es/annals"
+)
+
+// The shapes in which a move was stored, from the oldest to today's.
+type (
+	MovedV1 struct{ Place string }
+	MovedV2 struct{ Town, Country string }
+	MovedV3 struct {
+		Town, Country string
+		Floor         int
+	}
+	Moved struct{ Address string }
+)
+
+func (e Moved) Apply(d *Dog) { d.Name = e.Address }
+
+func movedV2(v1 MovedV1) MovedV2 { return MovedV2{Town: v1.Place, Country: "?"} }
+func movedV3(v2 MovedV2) MovedV3 { return MovedV3{v2.Town, v2.Country, 1} }
+func moved(v3 MovedV3) Moved {
+	return Moved{fmt.Sprintf("%s, %s, floor %d", v3.Town, v3.Country, v3.Floor)}
+}
+
+var movers = annals.Define("Mover",
+	annals.On[Moved]("Moved", annals.Upcast(movedV2), annals.Upcast(movedV3), annals.Upcast(moved)))
+
+// unmarshal returns what a mapper gives to Decode, for a stored text.
+func unmarshal(text string) func(any) error {
+	return func(target any) error { return json.Unmarshal([]byte(text), target) }
+}
+
+// B8.
+func TestEveryStoredShapeBecomesThePresentOne(t *testing.T) {
+	t.Parallel()
+	typ := movers.EventTypes()[0]
+	if typ.Shape() != 4 {
+		t.Fatalf("the present shape is %d, want 4", typ.Shape())
+	}
+	for shape, c := range map[int]struct {
+		goType reflect.Type
+		stored string
+		want   string
+	}{
+		1: {reflect.TypeFor[MovedV1](), `{"Place":"Ulm"}`, "Ulm, ?, floor 1"},
+		2: {reflect.TypeFor[MovedV2](), `{"Town":"Ulm","Country":"DE"}`, "Ulm, DE, floor 1"},
+		3: {reflect.TypeFor[MovedV3](), `{"Town":"Ulm","Country":"DE","Floor":7}`, "Ulm, DE, floor 7"},
+		4: {reflect.TypeFor[Moved](), `{"Address":"Ulm"}`, "Ulm"},
+	} {
+		if got := typ.ShapeType(shape); got != c.goType {
+			t.Errorf("shape %d is %v, want %v", shape, got, c.goType)
+		}
+		if got, err := typ.Decode(shape, unmarshal(c.stored)); err != nil || got != (Moved{c.want}) {
+			t.Errorf("shape %d became %#v (%v), want %q", shape, got, err, c.want)
+		}
+	}
+}
+
+// B8.
+func TestAShapeThatTheCodeDoesNotKnowIsAnError(t *testing.T) {
+	t.Parallel()
+	for _, shape := range []int{-1, 0, 5, 1 << 40} {
+		_, err := movers.EventTypes()[0].Decode(shape, func(any) error {
+			t.Errorf("shape %d was decoded", shape)
+			return nil
+		})
+		wantError(t, err, annals.ErrUnsupported, fmt.Sprint(shape), "4")
+	}
+	failed := errors.New("of the transcoder")
+	for shape := 1; shape <= 4; shape++ {
+		_, err := movers.EventTypes()[0].Decode(shape, func(any) error { return failed })
+		wantError(t, err, failed)
+	}
+}
+
+// B8.
+func TestUpcastsThatDoNotFollowEachOtherDoNotDefine(t *testing.T) {
+	t.Parallel()
+	same := func(v MovedV2) MovedV2 { return v }
+	pointer := func(*MovedV1) Moved { return Moved{} }
+	anything := func(any) Moved { return Moved{} }
+	for name, c := range map[string]struct {
+		opts []annals.UpcastOption
+		says []string
+	}{
+		"a shape is missing between two":    {[]annals.UpcastOption{annals.Upcast(movedV2), annals.Upcast(moved)}, []string{"MovedV2", "shape 2 is annals_test.MovedV3"}},
+		"the last is not today's type":      {[]annals.UpcastOption{annals.Upcast(movedV2), annals.Upcast(movedV3)}, []string{"MovedV3", "shape 3 is annals_test.Moved"}},
+		"the newest comes first":            {[]annals.UpcastOption{annals.Upcast(moved), annals.Upcast(movedV3)}, []string{"annals_test.Moved,", "shape 2 is annals_test.MovedV2"}},
+		"an upcast that gives what it gets": {[]annals.UpcastOption{annals.Upcast(same), annals.Upcast(movedV3), annals.Upcast(moved)}, []string{"MovedV2"}},
+		"one shape twice, far apart": {
+			[]annals.UpcastOption{annals.Upcast(movedV2), annals.Upcast(func(MovedV2) MovedV1 { return MovedV1{} }), annals.Upcast(func(MovedV1) Moved { return Moved{} })},
+			[]string{"MovedV1", "later one"},
+		},
+		"a shape that points":             {[]annals.UpcastOption{annals.Upcast(pointer)}, []string{"*annals_test.MovedV1", "no pointer"}},
+		"a shape that is an interface":    {[]annals.UpcastOption{annals.Upcast(anything)}, []string{"no pointer", "interface {}"}},
+		"an upcast that nobody has given": {[]annals.UpcastOption{{}}, []string{"shape 1", "Moved"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			events, snapshots, none := []annals.EventOption{}, []annals.SnapshotOption{}, 0
+			for _, o := range c.opts {
+				events, snapshots = append(events, o), append(snapshots, o)
+			}
+			wantPanic(t, func() { annals.Define("Mover", annals.On[Moved]("Moved", events...)) }, append(c.says, `"Mover"`, `"Moved"`)...)
+			wantPanic(t, func() {
+				annals.DefineState("Mover", none, annals.Evolve("Moved", func(s int, _ Moved) int { return s }, events...))
+			}, append(c.says, "DefineState", `"Mover"`, `"Moved"`)...)
+			wantPanic(t, func() { annals.DefineLog[Moved]("Movers", "Moved", events...) }, append(c.says, "DefineLog", `"Movers"`, `"Moved"`)...)
+			wantPanic(t, func() {
+				annals.Define("Dog", annals.On[Registered]("Registered"),
+					annals.SnapshotAs(func(*Dog) Moved { return Moved{} }, func(*Dog, Moved) {}, snapshots...))
+			}, append(c.says, `"Dog"`, "SnapshotAs")...)
+		})
+	}
+}
+
+// B7, B8.
+func TestUpcastsAndFormerNamesGoTogether(t *testing.T) {
+	t.Parallel()
+	def := annals.On[Moved]("Moved", annals.FormerName("Relocated"),
+		annals.Upcast(movedV2), annals.Upcast(movedV3), annals.FormerName("Hound.Gone"), annals.Upcast(moved))
+	for _, typ := range []*annals.EventType{
+		annals.Define("Mover", def).EventTypes()[0],
+		annals.Define("Goer", def).EventTypes()[0], // a second Define does not go on with the chain of the first
+	} {
+		if typ.Shape() != 4 || len(typ.FormerTopics()) != 2 {
+			t.Errorf("%s has shape %d and former topics %v", typ.Topic(), typ.Shape(), typ.FormerTopics())
+		}
+	}
+}
