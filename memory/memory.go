@@ -15,22 +15,35 @@ import (
 // Recorder keeps events in memory; they are gone when the process ends. It gives
 // every guarantee of a recorder but durability. It is safe for concurrent use.
 type Recorder struct {
-	mu       sync.RWMutex
-	log      []persistence.Notification // the event at position p is log[p-1]; only appended to
-	streams  map[string][]int           // for each stream, where in log its events are
-	tracking map[string]int64
-	changed  chan struct{} // closed and replaced when log grows, and when the recorder is closed
-	closed   bool
+	mu        sync.RWMutex
+	log       []persistence.Notification // the event at position p is log[p-1]; only appended to
+	streams   map[string][]int           // for each stream, where in log its events are
+	tracking  map[string]int64
+	snapshots map[string]persistence.StoredSnapshot
+	changed   chan struct{} // closed and replaced when log grows, and when the recorder is closed
+	closed    bool
 }
 
-var _ persistence.Recorder = (*Recorder)(nil)
+var (
+	_ persistence.Recorder         = (*Recorder)(nil)
+	_ persistence.SnapshotRecorder = (*Recorder)(nil)
+)
+
+// Driver is chosen by RECORDER=memory, and by default.
+var Driver = persistence.Driver{
+	Name: "memory",
+	Recorder: func(_ context.Context, s *persistence.Settings) (persistence.Recorder, error) {
+		return New(), s.Err()
+	},
+}
 
 // New returns an empty recorder.
 func New() *Recorder {
 	return &Recorder{
-		streams:  make(map[string][]int),
-		tracking: make(map[string]int64),
-		changed:  make(chan struct{}),
+		streams:   make(map[string][]int),
+		tracking:  make(map[string]int64),
+		snapshots: make(map[string]persistence.StoredSnapshot),
+		changed:   make(chan struct{}),
 	}
 }
 
@@ -135,8 +148,16 @@ func (r *Recorder) append(events []persistence.StoredEvent) []int64 {
 // clone returns the event with memory of its own: neither who records an event
 // nor who reads one can change what is stored.
 func clone(e persistence.StoredEvent) persistence.StoredEvent {
-	e.State, e.Headers = slices.Clone(e.State), slices.Clone(e.Headers)
+	e.State, e.Headers, e.Hash = slices.Clone(e.State), slices.Clone(e.Headers), slices.Clone(e.Hash)
 	return e
+}
+
+// read returns a stored event for a reader, with its hash if that is asked for.
+func read(e persistence.StoredEvent, hash bool) persistence.StoredEvent {
+	if !hash {
+		e.Hash = nil
+	}
+	return clone(e)
 }
 
 // ReadStream yields events of a stream, as they were when the iteration began.
@@ -169,7 +190,7 @@ func (r *Recorder) ReadStream(ctx context.Context, streamID string, q persistenc
 				yield(persistence.StoredEvent{}, err)
 				return
 			}
-			if !yield(clone(log[stream[i]].StoredEvent), nil) {
+			if !yield(read(log[stream[i]].StoredEvent, q.Hash), nil) {
 				return
 			}
 		}
@@ -192,11 +213,14 @@ func (r *Recorder) ReadLog(ctx context.Context, q persistence.LogQuery) iter.Seq
 			if len(q.Topics) > 0 && !slices.Contains(q.Topics, log[i].Topic) {
 				continue
 			}
+			if q.CorrelationID != "" && q.CorrelationID != log[i].CorrelationID {
+				continue
+			}
 			if err := ctx.Err(); err != nil {
 				yield(persistence.Notification{}, err)
 				return
 			}
-			n := persistence.Notification{Position: log[i].Position, StoredEvent: clone(log[i].StoredEvent)}
+			n := persistence.Notification{Position: log[i].Position, StoredEvent: read(log[i].StoredEvent, q.Hash)}
 			if !yield(n, nil) {
 				return
 			}
@@ -226,6 +250,35 @@ func (r *Recorder) MaxTracking(ctx context.Context, name string) (int64, bool, e
 	}
 	position, ok := r.tracking[name]
 	return position, ok, nil
+}
+
+// RecordSnapshot stores the snapshot, unless the stream has a later one.
+func (r *Recorder) RecordSnapshot(ctx context.Context, s persistence.StoredSnapshot) error {
+	if err := s.Check(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.usable(ctx); err != nil {
+		return err
+	}
+	if s.Version >= r.snapshots[s.StreamID].Version {
+		s.State = slices.Clone(s.State)
+		r.snapshots[s.StreamID] = s
+	}
+	return nil
+}
+
+// ReadSnapshot returns the snapshot of a stream.
+func (r *Recorder) ReadSnapshot(ctx context.Context, streamID string) (persistence.StoredSnapshot, bool, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if err := r.usable(ctx); err != nil {
+		return persistence.StoredSnapshot{}, false, err
+	}
+	s, ok := r.snapshots[streamID]
+	s.State = slices.Clone(s.State)
+	return s, ok, nil
 }
 
 // Wait returns when there is an event after the position.

@@ -32,7 +32,9 @@ func (s *stores) open(_ context.Context, address string) (recordertest.Recorder,
 
 func backend() recordertest.Backend {
 	s := new(stores)
-	return recordertest.Backend{Name: "memory", Create: s.create, Open: s.open}
+	return recordertest.Backend{
+		Name: "memory", Create: s.create, Open: s.open, Features: recordertest.Features{Snapshots: true},
+	}
 }
 
 func TestMain(m *testing.M) { recordertest.Main(m, backend()) }
@@ -43,3 +45,6 @@ func BenchmarkSave1(b *testing.B)    { recordertest.BenchmarkSave1(b, backend())
 func BenchmarkSave64(b *testing.B)   { recordertest.BenchmarkSave64(b, backend()) }
 func BenchmarkLoad1000(b *testing.B) { recordertest.BenchmarkLoad1000(b, backend()) }
 func BenchmarkScan(b *testing.B)     { recordertest.BenchmarkScan(b, backend()) }
+
+func BenchmarkLoadSnapshot(b *testing.B) { recordertest.BenchmarkLoadSnapshot(b, backend()) }
+func BenchmarkGetCached(b *testing.B)    { recordertest.BenchmarkGetCached(b, backend()) }

@@ -13,6 +13,9 @@ import (
 // a correlation or causation id, in bytes.
 const maxNameLength = annals.MaxIDLength
 
+// maxHashLength is the greatest length of a hash, in bytes.
+const maxHashLength = 64
+
 // The years that every transcoder and database can hold.
 var (
 	minTime = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -94,26 +97,62 @@ func (e *StoredEvent) check() error {
 	invalid := func(format string, args ...any) error {
 		return &InvalidEventError{e.Topic, e.StreamID, e.Version, fmt.Sprintf(format, args...)}
 	}
-	if e.Version < 1 {
+	if err := checkEnvelope(invalid, e.Version, e.Shape, e.Topic, e.Encoding, e.Time); err != nil {
+		return err
+	}
+	if len(e.Hash) > maxHashLength {
+		return invalid("its hash is longer than %d bytes", maxHashLength)
+	}
+	return checkNames(invalid, [][2]string{
+		{"topic", e.Topic}, {"encoding", e.Encoding}, {"correlation id", e.CorrelationID}, {"causation id", e.CausationID},
+	})
+}
+
+// Check returns the typed error of the first part of the snapshot that no
+// recorder may store: a stream id that is no id ([annals.ErrInvalidID]), and what
+// is not allowed in events either ([annals.ErrUnencodable]). Every recorder calls
+// it first.
+func (s *StoredSnapshot) Check() error {
+	if err := annals.CheckID("stream id", s.StreamID); err != nil {
+		return err
+	}
+	invalid := func(format string, args ...any) error {
+		return &InvalidEventError{s.Topic, s.StreamID, s.Version, "snapshot: " + fmt.Sprintf(format, args...)}
+	}
+	if err := checkEnvelope(invalid, s.Version, s.Shape, s.Topic, s.Encoding, s.CreatedAt, s.ModifiedAt); err != nil {
+		return err
+	}
+	return checkNames(invalid, [][2]string{{"topic", s.Topic}, {"encoding", s.Encoding}, {"mark", s.Mark}})
+}
+
+// checkEnvelope checks what events and snapshots have in common.
+func checkEnvelope(
+	invalid func(string, ...any) error, version int64, shape int, topic, encoding string, times ...time.Time,
+) error {
+	if version < 1 {
 		return invalid("versions start at 1")
 	}
-	if e.Time.Before(minTime) || e.Time.After(maxTime) {
-		return invalid("time %v is not within the years 1 to 9999", e.Time)
+	for _, t := range times {
+		if t.Before(minTime) || t.After(maxTime) {
+			return invalid("time %v is not within the years 1 to 9999", t)
+		}
+		if t.Location() != time.UTC || t.Nanosecond()%1000 != 0 {
+			return invalid("its time is not in UTC and whole microseconds")
+		}
 	}
-	if e.Time.Location() != time.UTC || e.Time.Nanosecond()%1000 != 0 {
-		return invalid("its time is not in UTC and whole microseconds")
-	}
-	if e.Shape < 1 {
+	if shape < 1 {
 		return invalid("shapes start at 1")
 	}
-	if e.Topic == "" || e.Encoding == "" {
+	if topic == "" || encoding == "" {
 		return invalid("topic and encoding must not be empty")
 	}
-	for _, name := range [...]struct{ what, text string }{
-		{"topic", e.Topic}, {"encoding", e.Encoding}, {"correlation id", e.CorrelationID}, {"causation id", e.CausationID},
-	} {
-		if len(name.text) > maxNameLength || !utf8.ValidString(name.text) || strings.IndexByte(name.text, 0) >= 0 {
-			return invalid("%s is longer than %d bytes, not UTF-8, or holds a NUL byte", name.what, maxNameLength)
+	return nil
+}
+
+func checkNames(invalid func(string, ...any) error, names [][2]string) error {
+	for _, name := range names {
+		if text := name[1]; len(text) > maxNameLength || !utf8.ValidString(text) || strings.IndexByte(text, 0) >= 0 {
+			return invalid("%s is longer than %d bytes, not UTF-8, or holds a NUL byte", name[0], maxNameLength)
 		}
 	}
 	return nil

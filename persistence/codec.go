@@ -1,15 +1,28 @@
 package persistence
 
+import (
+	"context"
+	"reflect"
+)
+
 // Transcoder turns the data of events into bytes and back. It must be safe for
 // concurrent use, and encode what it can decode to an equal value, or else
 // return an error that names the type and field, without the value.
 type Transcoder interface {
 	// Name is stored with each event: lower-case letters and digits.
 	Name() string
-	// Encode returns the bytes of a value.
-	Encode(value any) ([]byte, error)
-	// Decode fills target, a pointer. It must not keep data.
+	// Encode appends the bytes of a value to dst.
+	Encode(dst []byte, value any) ([]byte, error)
+	// Decode fills target, a pointer to a zero value. It must not keep data.
 	Decode(data []byte, target any) error
+}
+
+// TypeChecker is implemented by transcoders that can tell, before there is a
+// value, that values of a type would not come back as they were. [JSON] does.
+type TypeChecker interface {
+	// CheckType returns an error that names the type and the field, if values of
+	// the type would not come back.
+	CheckType(t reflect.Type) error
 }
 
 // Compressor makes bytes smaller. It must be safe for concurrent use.
@@ -28,8 +41,9 @@ type Compressor interface {
 type Cipher interface {
 	// Name is stored with each event: lower-case letters and digits.
 	Name() string
-	// Encrypt appends the encrypted plaintext to dst.
-	Encrypt(dst, plaintext, associated []byte) ([]byte, error)
+	// Encrypt appends the encrypted plaintext to dst. The context is that of the
+	// save, for those who have to fetch a key.
+	Encrypt(ctx context.Context, dst, plaintext, associated []byte) ([]byte, error)
 	// Decrypt appends the plaintext of what Encrypt made to dst.
-	Decrypt(dst, ciphertext, associated []byte) ([]byte, error)
+	Decrypt(ctx context.Context, dst, ciphertext, associated []byte) ([]byte, error)
 }

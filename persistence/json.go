@@ -1,14 +1,18 @@
 package persistence
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	jsonv1 "github.com/go-json-experiment/json/v1"
+
+	"github.com/annals-es/annals/persistence/internal/exact"
 )
 
 // JSON returns the default transcoder: compact JSON by the rules of Go's
@@ -32,57 +36,154 @@ import (
 // Types with JSON of their own, json.RawMessage and big.Float among them, come
 // back as their own methods say. The tags omitempty and omitzero are taken at
 // their word: what they omit comes back as the zero value.
-func JSON() Transcoder { return jsonTranscoder{} }
+//
+// The types of mappings are stored as the mappings say, see [StoreAs]. Of a type
+// that embeds annals.Aggregate, which is what a snapshot holds, the identity is
+// not stored: it stands beside the snapshot.
+func JSON(mappings ...TypeMapping) Transcoder {
+	if len(mappings) == 0 {
+		return plainJSON // with what it knows of types
+	}
+	return newJSON(mappings)
+}
 
-type jsonTranscoder struct{}
+type jsonTranscoder struct {
+	checker    *exact.Checker
+	rules      *exact.Rules
+	options    json.Options
+	aggregates sync.Map // a cache, reflect.Type → *exact.Flat of those that embed an aggregate, nil of others
+	err        error    // of the mappings
+}
+
+var plainJSON = newJSON(nil)
 
 // headersJSON encodes the headers of events, whatever the transcoder.
-var headersJSON jsonTranscoder
+var headersJSON = plainJSON
 
-var jsonOptions = json.JoinOptions( // built once: the options are constant
-	json.DefaultOptionsV2(),
-	json.Deterministic(true),
-	json.FormatNilSliceAsNull(true),
-	json.FormatNilMapAsNull(true),
-	jsonv1.FormatDurationAsNano(true),
-)
+func newJSON(mappings []TypeMapping) *jsonTranscoder {
+	j := &jsonTranscoder{rules: rulesJSON(mappings), err: CheckMappings(mappings...)}
+	j.checker = exact.New(j.rules)
+	options := []json.Options{
+		json.DefaultOptionsV2(),
+		json.Deterministic(true),
+		json.FormatNilSliceAsNull(true),
+		json.FormatNilMapAsNull(true),
+		jsonv1.FormatDurationAsNano(true),
+	}
+	if len(mappings) > 0 {
+		marshal, unmarshal := make([]*json.Marshalers, len(mappings)), make([]*json.Unmarshalers, len(mappings))
+		for n, m := range mappings {
+			marshal[n], unmarshal[n] = m.marshal, m.unmarshal
+		}
+		options = append(options, json.WithMarshalers(json.JoinMarshalers(marshal...)),
+			json.WithUnmarshalers(json.JoinUnmarshalers(unmarshal...)))
+	}
+	j.options = json.JoinOptions(options...)
+	return j
+}
 
-func (jsonTranscoder) Name() string { return "json" }
+func (j *jsonTranscoder) Name() string { return "json" }
 
-func (jsonTranscoder) Encode(value any) ([]byte, error) {
-	if err := checkExact(value); err != nil {
+func (j *jsonTranscoder) CheckType(t reflect.Type) error {
+	if j.err != nil {
+		return j.err
+	}
+	return j.checker.CheckType(t)
+}
+
+func (j *jsonTranscoder) Encode(dst []byte, value any) ([]byte, error) {
+	if j.err != nil {
+		return nil, j.err
+	}
+	if err := j.checker.Check(value); err != nil {
 		return nil, err
 	}
-	b, err := json.Marshal(value, jsonOptions)
+	t := reflect.TypeOf(value)
+	in := value
+	if flat := j.flat(t); flat != nil {
+		in = flat.Take(reflect.ValueOf(value)).Interface()
+	}
+	b, err := j.append(dst, in)
 	if err != nil {
-		return nil, withoutData(err, reflect.TypeOf(value), "its text is not UTF-8, or its own JSON is not valid")
+		return nil, withoutData(err, t, "its value cannot be stored as JSON", "its text is not UTF-8, or its own JSON is not valid")
 	}
 	return b, nil
 }
 
-func (jsonTranscoder) Decode(data []byte, target any) error {
-	if t := reflect.TypeOf(target).Elem(); t.Kind() == reflect.Struct && string(data) == "null" {
+// buffers are those that JSON is appended by.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+func (j *jsonTranscoder) append(dst []byte, value any) ([]byte, error) {
+	if dst == nil {
+		return json.Marshal(value, j.options)
+	}
+	b, _ := buffers.Get().(*bytes.Buffer)
+	*b = *bytes.NewBuffer(dst)
+	err := json.MarshalWrite(b, value, j.options)
+	dst = b.Bytes()
+	*b = bytes.Buffer{}
+	buffers.Put(b)
+	return dst, err
+}
+
+func (j *jsonTranscoder) Decode(data []byte, target any) error {
+	if j.err != nil {
+		return j.err
+	}
+	t := reflect.TypeOf(target).Elem()
+	if t.Kind() == reflect.Struct && string(data) == "null" {
 		return fmt.Errorf("%v: the JSON is null, and nothing is stored so", t)
 	}
-	if err := json.Unmarshal(data, target, jsonOptions); err != nil {
-		return withoutData(err, reflect.TypeOf(target).Elem(), "the JSON is not valid")
+	out, flat := target, j.flat(t)
+	if flat != nil {
+		out = reflect.New(flat.Type).Interface()
+	}
+	if err := json.Unmarshal(data, out, j.options); err != nil {
+		return withoutData(err, t, "its value is refused", "the JSON is not valid")
+	}
+	if flat != nil {
+		flat.Put(reflect.ValueOf(out).Elem(), reflect.ValueOf(target).Elem())
 	}
 	return nil
 }
 
+// flat returns a type that has the fields of an aggregate without its identity,
+// which encoding/json refuses; nil if t is no aggregate.
+func (j *jsonTranscoder) flat(t reflect.Type) *exact.Flat {
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	known, ok := j.aggregates.Load(t)
+	if !ok {
+		var flat *exact.Flat
+		if exact.EmbedsAggregate(t) && j.CheckType(t) == nil {
+			flat = j.rules.Flatten(t, func(f *exact.Field) reflect.Type { return f.Type })
+		}
+		known, _ = j.aggregates.LoadOrStore(t, flat)
+	}
+	flat, _ := known.(*exact.Flat)
+	return flat
+}
+
 // withoutData returns an error that says what err says without the values that
 // the texts of JSON errors quote: event data stays out of errors and logs.
-func withoutData(err error, root reflect.Type, invalid string) error {
+func withoutData(err error, root reflect.Type, refused, invalid string) error {
 	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
 		where := root.String()
 		if path := fieldPath(root, semantic.JSONPointer); path != "" {
 			where += "." + path
 		}
-		what := "its value cannot be stored as JSON"
+		what := refused
 		if kind := semantic.JSONKind; kind != 0 {
 			what = fmt.Sprintf("a JSON %s does not fit", kindName(kind))
+		} else if _, ok := errors.AsType[*jsontext.SyntacticError](semantic.Err); ok {
+			what = invalid
 		}
-		if t := semantic.GoType; t != nil && t != root {
+		t := semantic.GoType
+		if t != nil && t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		if t != nil && t != root && (t.Kind() != reflect.Struct || t.Name() != "") {
 			where += fmt.Sprintf(" (%v)", t)
 		}
 		return fmt.Errorf("%s: %s", where, what)
@@ -119,15 +220,12 @@ func kindName(k jsontext.Kind) string {
 	}
 }
 
-// maxPath is how many names of fields an error has at most.
-const maxPath = 10
-
 // fieldPath returns a JSON pointer as a path of Go fields. Keys of maps are data,
 // and become "*".
 func fieldPath(t reflect.Type, pointer jsontext.Pointer) string {
 	var path []string
 	for token := range pointer.Tokens() {
-		if len(path) == maxPath {
+		if len(path) == exact.MaxPath {
 			return strings.Join(path, ".") + "…"
 		}
 		for t != nil && t.Kind() == reflect.Pointer {

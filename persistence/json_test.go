@@ -15,9 +15,15 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/annals-es/annals/persistence"
+	"github.com/annals-es/annals/persistence/internal/transcodertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestJSONTranscoder(t *testing.T) {
+	t.Parallel()
+	transcodertest.Run(t, persistence.JSON)
+}
 
 // money is a user's own type, with its own JSON.
 type money struct{ cents int64 }
@@ -68,7 +74,7 @@ func roundTrip(t interface {
 }, value any,
 ) any {
 	t.Helper()
-	data, err := persistence.JSON().Encode(value)
+	data, err := persistence.JSON().Encode(nil, value)
 	if err != nil {
 		t.Fatalf("encode: %v", err)
 	}
@@ -116,7 +122,7 @@ func TestJSONGivesBackWhatWasPutIn(t *testing.T) {
 
 func TestJSONIsCompactAndReadable(t *testing.T) {
 	t.Parallel()
-	data, err := persistence.JSON().Encode(struct {
+	data, err := persistence.JSON().Encode(nil, struct {
 		Name string
 		Tags map[string]int
 	}{"späti <3", map[string]int{"b": 2, "a": 1}})
@@ -254,7 +260,7 @@ func TestJSONRefusesWhatWouldNotComeBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			data, err := persistence.JSON().Encode(c.value)
+			data, err := persistence.JSON().Encode(nil, c.value)
 			if err == nil {
 				t.Fatalf("it was encoded: %s", data)
 			}
@@ -348,7 +354,7 @@ func FuzzJSONDecode(f *testing.F) {
 		if persistence.JSON().Decode(data, &first) != nil {
 			return
 		}
-		again, err := persistence.JSON().Encode(first)
+		again, err := persistence.JSON().Encode(nil, first)
 		if err != nil {
 			return // an any may hold what is refused on save
 		}
@@ -358,3 +364,5 @@ func FuzzJSONDecode(f *testing.F) {
 		}
 	})
 }
+
+func FuzzJSONTranscoder(f *testing.F) { transcodertest.Fuzz(f, persistence.JSON) }

@@ -1,22 +1,18 @@
 package persistence
 
 import (
-	"encoding/binary"
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/annals-es/annals"
 )
-
-// format is how the encoding of every event begins that this code writes and
-// reads: the version of the stored format, which says what fields a [StoredEvent]
-// has, and what each means.
-const format = "1:"
 
 // MapperConfig says what events go through on their way to the recorder.
 type MapperConfig struct {
@@ -26,27 +22,84 @@ type MapperConfig struct {
 	Compressor Compressor
 	// Cipher encrypts them. Defaults to nil: none.
 	Cipher Cipher
+
+	// Transcoders, Compressors and Ciphers are those that only read what they made
+	// before. [JSON] is always among the transcoders.
+	Transcoders []Transcoder
+	Compressors []Compressor
+	Ciphers     []Cipher
+
+	// Unknown says what becomes of events whose topic no type has. Defaults to
+	// [FailUnknown].
+	Unknown UnknownPolicy
 }
 
+// UnknownPolicy says what becomes of stored events whose topic no type of the
+// application has: those of a type that was deleted, say. An event that is newer
+// than the code is an error, whatever the policy.
+type UnknownPolicy int
+
+const (
+	// FailUnknown makes such an event an [*annals.UnknownTopicError].
+	FailUnknown UnknownPolicy = iota
+	// SkipUnknown makes an aggregate go on behind such an event, and leaves it out
+	// of what is read of the log.
+	SkipUnknown
+	// KeepUnknown is as SkipUnknown, but what is read of the log has such events,
+	// with an annals.Unknown as their data.
+	KeepUnknown
+)
+
 // Mapper turns events into stored events and back: it encodes, then compresses,
-// then encrypts. What was stored before compression or encryption was switched
-// on still loads. It is safe for concurrent use.
+// then encrypts. An event says itself what it went through: what was stored
+// before a transcoder, compressor or cipher was switched on, off or over still
+// loads, as long as the mapper has what made it. It is safe for concurrent use.
 type Mapper struct {
 	transcoder Transcoder
 	compressor Compressor
 	cipher     Cipher
 	plain      string // the encodings that Encode writes, by what was done
 	compressed string
+	unknown    UnknownPolicy
 
-	mu    sync.Mutex // held by Register
-	types atomic.Pointer[map[string]*annals.EventType]
+	transcoders map[string]Transcoder // all of them, by name
+	compressors map[string]Compressor
+	ciphers     map[string]Cipher
+
+	mu      sync.Mutex // held by Register
+	types   atomic.Pointer[map[string]*annals.EventType]
+	scratch sync.Pool // of *scratch
 }
 
-// NewMapper returns a mapper that knows no events: see [Mapper.Register].
-func NewMapper(cfg MapperConfig) *Mapper {
-	m := &Mapper{transcoder: cfg.Transcoder, compressor: cfg.Compressor, cipher: cfg.Cipher}
+// NewMapper returns a mapper that knows no events: see [Mapper.Register]. It
+// returns [annals.ErrConfiguration] for a codec whose name is not one, or is that
+// of another one.
+func NewMapper(cfg MapperConfig) (*Mapper, error) {
+	m := &Mapper{
+		transcoder: cfg.Transcoder, compressor: cfg.Compressor, cipher: cfg.Cipher, unknown: cfg.Unknown,
+		transcoders: make(map[string]Transcoder), compressors: make(map[string]Compressor), ciphers: make(map[string]Cipher),
+	}
 	if m.transcoder == nil {
 		m.transcoder = JSON()
+	}
+	if err := errors.Join(
+		add(m.transcoders, m.transcoder, cfg.Transcoders),
+		add(m.compressors, m.compressor, cfg.Compressors),
+		add(m.ciphers, m.cipher, cfg.Ciphers),
+	); err != nil {
+		return nil, err
+	}
+	if m.transcoders["json"] == nil {
+		m.transcoders["json"] = JSON()
+	}
+	names := make(map[string]bool)
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(m.transcoders)), slices.Collect(maps.Keys(m.compressors)),
+		slices.Collect(maps.Keys(m.ciphers))) {
+		if names[name] || !validCodec.MatchString(name) {
+			return nil, fmt.Errorf("persistence: %q names two codecs, or is not lower-case letters and digits: %w",
+				name, annals.ErrConfiguration)
+		}
+		names[name] = true
 	}
 	m.plain = format + m.transcoder.Name()
 	if m.compressor != nil {
@@ -57,7 +110,30 @@ func NewMapper(cfg MapperConfig) *Mapper {
 		m.compressed += "+" + m.cipher.Name()
 	}
 	m.types.Store(&map[string]*annals.EventType{})
-	return m
+	return m, nil
+}
+
+var validCodec = regexp.MustCompile(`^[a-z0-9]{1,32}$`)
+
+// add puts codecs into a map by their names. The first, if there is one, goes
+// before others of its name.
+func add[C interface {
+	comparable
+	Name() string
+}](all map[string]C, first C, others []C) error {
+	var none C
+	if first != none {
+		all[first.Name()] = first
+	}
+	for _, c := range others {
+		if c == none {
+			return fmt.Errorf("persistence: a codec is nil: %w", annals.ErrConfiguration)
+		}
+		if _, ok := all[c.Name()]; !ok {
+			all[c.Name()] = c
+		}
+	}
+	return nil
 }
 
 // Register makes the events of definitions known. Registering one again changes
@@ -97,143 +173,160 @@ func (m *Mapper) Topics(topics []string) []string {
 	return slices.Compact(all)
 }
 
+// CheckSnapshots returns an error that names type and field if snapshots of the
+// type would not come back as they were. A transcoder that cannot tell is
+// trusted.
+func (m *Mapper) CheckSnapshots(t *annals.SnapshotType) error {
+	var err error
+	if checker, ok := m.transcoder.(TypeChecker); ok {
+		err = checker.CheckType(t.GoType())
+	}
+	if t.GoType().Kind() == reflect.Interface {
+		err = fmt.Errorf("%v is an interface: nothing says which type to decode", t.GoType())
+	}
+	if err != nil {
+		return fmt.Errorf("persistence: snapshots of %s: %w; give its Define an annals.SnapshotAs with a type that can be stored: %w",
+			t.Name(), err, annals.ErrConfiguration)
+	}
+	return nil
+}
+
 // Encode returns the event as it is to be stored. It returns an
 // [*annals.UnknownTopicError] if the topic is not registered, because what was
 // stored so could not be read again, and an [*EncodeError] if the data cannot be
-// encoded.
-func (m *Mapper) Encode(e *annals.Event) (StoredEvent, error) {
+// encoded. The context is for the cipher.
+func (m *Mapper) Encode(ctx context.Context, e *annals.Event) (StoredEvent, error) {
 	t := (*m.types.Load())[e.Topic]
 	if t == nil {
-		return StoredEvent{}, m.unknown(e.Topic, e.StreamID, e.Version)
-	}
-	if got := reflect.TypeOf(e.Data); got != t.GoType() {
-		return StoredEvent{}, &EncodeError{Topic: e.Topic, StreamID: e.StreamID, Version: e.Version, Err: fmt.Errorf(
-			"its data is a %v, and the topic is that of %v", got, t.GoType())}
+		return StoredEvent{}, unknownTopic(e.Topic, e.StreamID, e.Version)
 	}
 	s := StoredEvent{
-		ID: e.ID, StreamID: e.StreamID, Version: e.Version, Topic: e.Topic, Time: e.Time,
-		Shape: t.Shape(), Encoding: m.plain,
+		ID: e.ID, StreamID: e.StreamID, Version: e.Version, Topic: e.Topic, Time: e.Time, Shape: t.Shape(),
 		CorrelationID: e.Metadata.CorrelationID, CausationID: e.Metadata.CausationID,
 	}
-	if err := m.encodeState(&s, e); err != nil {
+	err := sameType(e.Data, t.GoType())
+	if err == nil && len(e.Metadata.Headers) > 0 {
+		if s.Headers, err = headersJSON.Encode(nil, e.Metadata.Headers); err != nil {
+			err = fmt.Errorf("headers: %w", err)
+		}
+	}
+	if err == nil {
+		s.State, s.Encoding, err = m.seal(ctx, e.Data, place{s.StreamID, s.Version, s.Topic})
+	}
+	if err != nil {
 		return StoredEvent{}, &EncodeError{Topic: e.Topic, StreamID: e.StreamID, Version: e.Version, Err: err}
 	}
 	return s, nil
 }
 
-func (m *Mapper) encodeState(s *StoredEvent, e *annals.Event) (err error) {
-	if len(e.Metadata.Headers) > 0 {
-		if s.Headers, err = headersJSON.Encode(e.Metadata.Headers); err != nil {
-			return fmt.Errorf("headers: %w", err)
-		}
-	}
-	if s.State, err = m.transcoder.Encode(e.Data); err != nil {
-		return err
-	}
-	if m.compressor != nil {
-		smaller, err := m.compressor.Compress(nil, s.State)
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.compressor.Name(), err)
-		}
-		if len(smaller) < len(s.State) {
-			s.State, s.Encoding = smaller, m.compressed
-		}
-	}
-	if m.cipher != nil {
-		if s.State, err = m.cipher.Encrypt(nil, s.State, associated(s)); err != nil {
-			return fmt.Errorf("%s: %w", m.cipher.Name(), err)
-		}
+func sameType(data any, want reflect.Type) error {
+	if got := reflect.TypeOf(data); got != want {
+		return fmt.Errorf("its data is a %v, and the topic is that of %v", got, want)
 	}
 	return nil
 }
 
-// Decode returns the event that was stored. Its topic is the present name of its
-// type, also if it was stored under a former one. It returns an
-// [*annals.UnknownTopicError] if no registered type has the topic, and a
-// [*DecodeError] if the state cannot be read.
-func (m *Mapper) Decode(s *StoredEvent) (annals.Event, error) {
+// Decode returns the event that was stored, its data in the present shape. Its
+// topic is the present name of its type, also if it was stored under a former
+// one. It returns an [*annals.UnknownTopicError] if no registered type has the
+// topic, unless [MapperConfig.Unknown] says otherwise, and a [*DecodeError] if the
+// state cannot be read. The context is for the cipher.
+func (m *Mapper) Decode(ctx context.Context, s *StoredEvent) (annals.Event, error) {
 	t := (*m.types.Load())[s.Topic]
-	if t == nil {
-		return annals.Event{}, m.unknown(s.Topic, s.StreamID, s.Version)
+	if t == nil && m.unknown == FailUnknown {
+		return annals.Event{}, unknownTopic(s.Topic, s.StreamID, s.Version)
 	}
 	e := annals.Event{
-		ID: s.ID, StreamID: s.StreamID, Version: s.Version, Topic: t.Topic(), Time: s.Time,
+		ID: s.ID, StreamID: s.StreamID, Version: s.Version, Topic: s.Topic, Time: s.Time,
 		Metadata: annals.Metadata{CorrelationID: s.CorrelationID, CausationID: s.CausationID},
 	}
-	if err := m.decodeState(&e, s, t); err != nil {
+	if err := m.decode(ctx, &e, s, t); err != nil {
 		return annals.Event{}, &DecodeError{Topic: s.Topic, StreamID: s.StreamID, Version: s.Version, Err: err}
 	}
 	return e, nil
 }
 
-func (m *Mapper) decodeState(e *annals.Event, s *StoredEvent, t *annals.EventType) (err error) {
-	layers, ok := strings.CutPrefix(s.Encoding, format)
-	if !ok {
-		return fmt.Errorf("its encoding is %q, and this code knows the stored format %q: a newer version of Annals wrote it: %w",
-			s.Encoding, format, annals.ErrUnsupported)
-	}
-	if s.Shape < 1 || s.Shape > t.Shape() {
-		return fmt.Errorf("its shape is version %d, and this code knows versions up to %d: newer code wrote it: %w",
-			s.Shape, t.Shape(), annals.ErrUnsupported)
-	}
+func (m *Mapper) decode(ctx context.Context, e *annals.Event, s *StoredEvent, t *annals.EventType) error {
 	if len(s.Headers) > 0 {
 		if err := headersJSON.Decode(s.Headers, &e.Metadata.Headers); err != nil {
 			return fmt.Errorf("headers: %w", err)
 		}
 	}
-	state, err := m.open(s, layers)
-	if err != nil {
+	at := place{s.StreamID, s.Version, s.Topic}
+	switch {
+	case t == nil && m.unknown == SkipUnknown:
+		e.Data = annals.Unknown{}
+		_, err := layersOf(s.Encoding)
+		return err
+	case t == nil:
+		return m.open(ctx, s.State, s.Encoding, at, func(transcoder Transcoder, state []byte) error {
+			e.Data = annals.Unknown{Shape: s.Shape, Transcoder: transcoder.Name(), State: slices.Clone(state)}
+			return nil
+		})
+	}
+	e.Topic = t.Topic()
+	if err := knownShape(s.Shape, t.Shape()); err != nil {
 		return err
 	}
-	e.Data, err = t.Decode(func(target any) error { return m.transcoder.Decode(state, target) })
-	return err
+	return m.open(ctx, s.State, s.Encoding, at, func(transcoder Transcoder, state []byte) (err error) {
+		e.Data, err = t.Decode(s.Shape, func(target any) error { return transcoder.Decode(state, target) })
+		return err
+	})
 }
 
-// open undoes the layers that the encoding names after the transcoder, last
-// first.
-func (m *Mapper) open(s *StoredEvent, layers string) (state []byte, err error) {
-	name, rest, _ := strings.Cut(layers, "+")
-	if name != m.transcoder.Name() {
-		return nil, fmt.Errorf("its encoding is %q, and the application has the transcoder %q: %w",
-			s.Encoding, m.transcoder.Name(), annals.ErrConfiguration)
+func knownShape(shape, known int) error {
+	if shape < 1 || shape > known {
+		return fmt.Errorf("its shape is version %d, and this code knows versions up to %d: newer code wrote it: %w",
+			shape, known, annals.ErrUnsupported)
 	}
-	state = s.State
-	for rest != "" {
-		layer := rest
-		if i := strings.LastIndexByte(rest, '+'); i >= 0 {
-			rest, layer = rest[:i], rest[i+1:]
-		} else {
-			rest = ""
-		}
-		switch {
-		case m.cipher != nil && layer == m.cipher.Name():
-			state, err = m.cipher.Decrypt(nil, state, associated(s))
-		case m.compressor != nil && layer == m.compressor.Name():
-			state, err = m.compressor.Decompress(nil, state)
-		default:
-			return nil, fmt.Errorf("its encoding is %q, and the application has no %q: %w",
-				s.Encoding, layer, annals.ErrConfiguration)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", layer, err)
-		}
-	}
-	return state, nil
+	return nil
 }
 
-func (m *Mapper) unknown(topic, streamID string, version int64) error {
+// EncodeSnapshot returns the snapshot as it is to be stored. It returns an
+// [*EncodeError] if the state cannot be encoded.
+func (m *Mapper) EncodeSnapshot(ctx context.Context, t *annals.SnapshotType, s *annals.Snapshot) (StoredSnapshot, error) {
+	stored := StoredSnapshot{
+		StreamID: s.StreamID, Version: s.Version, Topic: t.Name(), CreatedAt: s.CreatedAt, ModifiedAt: s.ModifiedAt,
+		Shape: t.Shape(), Mark: t.Mark(t.Shape()),
+	}
+	err := sameType(s.State, t.GoType())
+	if err == nil {
+		stored.State, stored.Encoding, err = m.seal(ctx, s.State, place{s.StreamID, s.Version, t.Name()})
+	}
+	if err != nil {
+		return StoredSnapshot{}, &EncodeError{Topic: t.Name(), StreamID: s.StreamID, Version: s.Version, Err: err}
+	}
+	return stored, nil
+}
+
+// DecodeSnapshot returns the snapshot that was stored, its state in the present
+// shape. It returns a [*DecodeError] if it cannot be read, or must not be used: of
+// another type, newer than the code, or with another mark than the shape has now.
+func (m *Mapper) DecodeSnapshot(ctx context.Context, t *annals.SnapshotType, s *StoredSnapshot) (annals.Snapshot, error) {
+	snapshot := annals.Snapshot{StreamID: s.StreamID, Version: s.Version, CreatedAt: s.CreatedAt, ModifiedAt: s.ModifiedAt}
+	err := knownShape(s.Shape, t.Shape())
+	switch {
+	case err != nil:
+	case s.Topic != t.Name():
+		err = fmt.Errorf("it is a snapshot of %s, not of %s", s.Topic, t.Name())
+	case s.Mark != t.Mark(s.Shape):
+		err = fmt.Errorf("its type has changed since, or the revision: its mark is %s, not %s", s.Mark, t.Mark(s.Shape))
+	default:
+		at := place{s.StreamID, s.Version, s.Topic}
+		err = m.open(ctx, s.State, s.Encoding, at, func(transcoder Transcoder, state []byte) (err error) {
+			snapshot.State, err = t.Decode(s.Shape, func(target any) error { return transcoder.Decode(state, target) })
+			return err
+		})
+	}
+	if err != nil {
+		return annals.Snapshot{}, &DecodeError{Topic: s.Topic, StreamID: s.StreamID, Version: s.Version, Err: fmt.Errorf("snapshot: %w", err)}
+	}
+	return snapshot, nil
+}
+
+func unknownTopic(topic, streamID string, version int64) error {
 	return &annals.UnknownTopicError{
 		Topic: topic, StreamID: streamID, Version: version,
 		Where: "the types that the application knows (NewRepository, WithTypes)",
 	}
-}
-
-// associated returns what a ciphertext is bound to, so that one that is moved to
-// another event does not open: stream, version and topic.
-func associated(s *StoredEvent) []byte {
-	b := make([]byte, 0, len(s.StreamID)+len(s.Topic)+24)
-	b = binary.AppendUvarint(b, uint64(len(s.StreamID)))
-	b = append(b, s.StreamID...)
-	b = binary.AppendVarint(b, s.Version)
-	return append(b, s.Topic...)
 }

@@ -2,6 +2,7 @@ package persistence_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"reflect"
 	"strings"
@@ -34,7 +35,10 @@ var dogs = annals.Define("Dog",
 
 func newMapper(tb testing.TB, cfg persistence.MapperConfig) *persistence.Mapper {
 	tb.Helper()
-	m := persistence.NewMapper(cfg)
+	m, err := persistence.NewMapper(cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
 	if err := m.Register(dogs); err != nil {
 		tb.Fatal(err)
 	}
@@ -55,7 +59,7 @@ type flip struct{}
 
 func (flip) Name() string { return "flip" }
 
-func (flip) Encrypt(dst, plaintext, associated []byte) ([]byte, error) {
+func (flip) Encrypt(_ context.Context, dst, plaintext, associated []byte) ([]byte, error) {
 	dst = append(dst, associated...)
 	for _, b := range plaintext {
 		dst = append(dst, ^b)
@@ -63,7 +67,7 @@ func (flip) Encrypt(dst, plaintext, associated []byte) ([]byte, error) {
 	return dst, nil
 }
 
-func (flip) Decrypt(dst, ciphertext, associated []byte) ([]byte, error) {
+func (flip) Decrypt(_ context.Context, dst, ciphertext, associated []byte) ([]byte, error) {
 	rest, ok := bytes.CutPrefix(ciphertext, associated)
 	if !ok {
 		return nil, errors.New("it was made for another event")
@@ -118,7 +122,7 @@ func TestMapperEncodesThenCompressesThenEncrypts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMapper(t, c.cfg)
-			stored, err := m.Encode(&c.event)
+			stored, err := m.Encode(t.Context(), &c.event)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -128,7 +132,7 @@ func TestMapperEncodesThenCompressesThenEncrypts(t *testing.T) {
 			if c.cfg.Cipher != nil && bytes.Contains(stored.State, []byte("Name")) {
 				t.Errorf("the state is readable: %s", stored.State)
 			}
-			back, err := m.Decode(&stored)
+			back, err := m.Decode(t.Context(), &stored)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -137,7 +141,7 @@ func TestMapperEncodesThenCompressesThenEncrypts(t *testing.T) {
 			}
 			// What was stored before something was switched on still loads.
 			if c.encoding == "1:json" {
-				if _, err := newMapper(t, persistence.MapperConfig{Compressor: runs{}, Cipher: flip{}}).Decode(&stored); err != nil {
+				if _, err := newMapper(t, persistence.MapperConfig{Compressor: runs{}, Cipher: flip{}}).Decode(t.Context(), &stored); err != nil {
 					t.Errorf("with a compressor and a cipher: %v", err)
 				}
 			}
@@ -150,12 +154,12 @@ func TestFormerTopicsDecodeUnderThePresentName(t *testing.T) {
 	t.Parallel()
 	m := newMapper(t, persistence.MapperConfig{})
 	e := anEvent()
-	stored, err := m.Encode(&e)
+	stored, err := m.Encode(t.Context(), &e)
 	if err != nil {
 		t.Fatal(err)
 	}
 	stored.Topic = "Dog.Added"
-	back, err := m.Decode(&stored)
+	back, err := m.Decode(t.Context(), &stored)
 	if err != nil || back.Topic != "Dog.Registered" || back.Data != e.Data {
 		t.Errorf("got topic %q, data %v, error %v", back.Topic, back.Data, err)
 	}
@@ -195,12 +199,12 @@ func TestDecodingFailsWithATypedError(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := anEvent()
-			stored, err := plain.Encode(&e)
+			stored, err := plain.Encode(t.Context(), &e)
 			if err != nil {
 				t.Fatal(err)
 			}
 			c.change(&stored)
-			_, err = c.mapper.Decode(&stored)
+			_, err = c.mapper.Decode(t.Context(), &stored)
 			for _, want := range c.want {
 				if !errors.Is(err, want) {
 					t.Errorf("error %v is not %q", err, want)
@@ -224,22 +228,22 @@ func TestEncodingFailsWithATypedError(t *testing.T) {
 	m := newMapper(t, persistence.MapperConfig{})
 	e := anEvent()
 	e.Topic, e.Data = "Dog.Broken", broken{}
-	if _, err := m.Encode(&e); !errors.Is(err, annals.ErrUnencodable) || !strings.Contains(err.Error(), "broken.Then") {
+	if _, err := m.Encode(t.Context(), &e); !errors.Is(err, annals.ErrUnencodable) || !strings.Contains(err.Error(), "broken.Then") {
 		t.Errorf("data that JSON does not have: error %v", err)
 	}
 	e = anEvent()
 	e.Metadata.Headers = map[string]string{"user": "secret\xff"}
-	if _, err := m.Encode(&e); !errors.Is(err, annals.ErrUnencodable) || strings.Contains(err.Error(), "secret") {
+	if _, err := m.Encode(t.Context(), &e); !errors.Is(err, annals.ErrUnencodable) || strings.Contains(err.Error(), "secret") {
 		t.Errorf("headers that are not UTF-8: error %v", err)
 	}
 	e = anEvent()
 	e.Data = broken{}
-	if _, err := m.Encode(&e); !errors.Is(err, annals.ErrUnencodable) || !strings.Contains(err.Error(), "persistence_test.broken") {
+	if _, err := m.Encode(t.Context(), &e); !errors.Is(err, annals.ErrUnencodable) || !strings.Contains(err.Error(), "persistence_test.broken") {
 		t.Errorf("data of another type: error %v", err)
 	}
 	e = anEvent()
 	e.Topic = "Cat.Born"
-	if _, err := m.Encode(&e); !errors.Is(err, annals.ErrUnknownTopic) {
+	if _, err := m.Encode(t.Context(), &e); !errors.Is(err, annals.ErrUnknownTopic) {
 		t.Errorf("an event of a type that is not registered: error %v", err)
 	}
 }
@@ -257,7 +261,7 @@ func TestRegisterRefusesTwoTypesWithOneTopic(t *testing.T) {
 	}
 	e := anEvent()
 	e.Topic = "Dog.Barked"
-	if _, err := m.Encode(&e); !errors.Is(err, annals.ErrUnknownTopic) {
+	if _, err := m.Encode(t.Context(), &e); !errors.Is(err, annals.ErrUnknownTopic) {
 		t.Errorf("a part of the refused types was registered: %v", err)
 	}
 }
@@ -271,7 +275,7 @@ func FuzzMapperDecode(f *testing.F) {
 			ID: "e", StreamID: "s", Version: 1, Topic: topic, Encoding: encoding, State: state, Headers: headers,
 			Shape: shape,
 		}
-		e, err := m.Decode(&s)
+		e, err := m.Decode(t.Context(), &s)
 		switch {
 		case err == nil:
 			if _, ok := e.Data.(registered); !ok && topic != "Dog.Broken" {

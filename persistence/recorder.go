@@ -89,6 +89,40 @@ type Recorder interface {
 	TrackingRecorder
 }
 
+// SnapshotRecorder is a recorder that keeps snapshots: the latest of each stream.
+// Optional: an application that wants snapshots needs it.
+type SnapshotRecorder interface {
+	// RecordSnapshot stores a snapshot in the place of the one that the stream has.
+	//
+	//   - It must keep the one that is there, and return nil, if that has a
+	//     greater version.
+	//   - It must return the error of [StoredSnapshot.Check], and store nothing, if
+	//     the snapshot is not valid.
+	//   - It must be safe for concurrent use, also by other processes.
+	RecordSnapshot(ctx context.Context, s StoredSnapshot) error
+
+	// ReadSnapshot returns the snapshot of a stream; ok is false if it has none.
+	// What it returns, bytes included, must belong to the reader.
+	ReadSnapshot(ctx context.Context, streamID string) (s StoredSnapshot, ok bool, err error)
+}
+
+// TxRecorder is a recorder that can save in a transaction of the caller.
+// Optional.
+type TxRecorder interface {
+	// RecordTx stores a batch as [StreamRecorder.Record] does, in the caller's own
+	// transaction: what it stores becomes visible when the caller commits, and is
+	// gone if the caller rolls back. The transaction is a *sql.Tx for SQL
+	// databases; it must be of the recorder's database.
+	//
+	//   - It must keep the promises of Record about versions, repeats, tracking
+	//     and positions, whatever others save meanwhile, by Record or by RecordTx.
+	//   - If it returns an error for what the batch is (a conflict, say, or the
+	//     error of Do), it must have changed nothing, and the caller's transaction
+	//     must be usable as before.
+	//   - It must return [annals.ErrUnsupported] for a transaction of another kind.
+	RecordTx(ctx context.Context, tx any, b Batch) (positions []int64, err error)
+}
+
 // StreamQuery selects events of a stream. Its zero value selects all, ascending.
 type StreamQuery struct {
 	// After excludes the versions up to this one. Defaults to 0: from the first. In
@@ -100,6 +134,8 @@ type StreamQuery struct {
 	Descending bool
 	// Limit is the greatest number of events. Defaults to 0: no limit.
 	Limit int
+	// Hash reads the hashes of the events as well. Defaults to false: they are nil.
+	Hash bool
 }
 
 // LogQuery selects notifications. Its zero value selects all.
@@ -111,7 +147,11 @@ type LogQuery struct {
 	UpTo int64
 	// Topics are the stored names wanted. Defaults to none: all.
 	Topics []string
+	// CorrelationID selects the events of one story. Defaults to "": all.
+	CorrelationID string
 	// Limit is the greatest number of notifications; it counts what is yielded,
 	// not what is filtered out. Defaults to 0: no limit.
 	Limit int
+	// Hash reads the hashes of the events as well. Defaults to false: they are nil.
+	Hash bool
 }

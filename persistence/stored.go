@@ -27,6 +27,32 @@ type StoredEvent struct {
 	// Headers is a JSON object of strings; empty if there are none. Nil and empty
 	// are the same.
 	Headers []byte
+	// Hash binds the event to what was stored before it in its stream, see package
+	// hashchain. Nil if there is none, and if the query did not ask for it.
+	Hash []byte
+}
+
+// StoredSnapshot is the state of an aggregate at a version, as databases hold
+// it. It stands for events that are stored, and can be made again from them.
+type StoredSnapshot struct {
+	// StreamID is the id of the stream, Version that of the last event whose
+	// effect is in the state.
+	StreamID string
+	Version  int64
+	// Topic is the stored name of the type of aggregate.
+	Topic string
+	// CreatedAt and ModifiedAt are the times of the first and the last event, in
+	// UTC and whole microseconds.
+	CreatedAt  time.Time
+	ModifiedAt time.Time
+	// Shape is the version of the shape of the state, from 1 on. Mark tells apart
+	// what has the same number, and is different all the same: see
+	// annals.SnapshotType.
+	Shape int
+	Mark  string
+	// Encoding and State are as those of a [StoredEvent].
+	Encoding string
+	State    []byte
 }
 
 // Notification is a stored event with its position in the log, for consumers.
