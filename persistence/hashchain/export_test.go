@@ -1,0 +1,4 @@
+package hashchain
+
+// AppendForm is what is hashed of an event.
+var AppendForm = appendForm
