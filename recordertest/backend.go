@@ -64,6 +64,11 @@ type Features struct {
 	// Transactions: Batch.Do is given a transaction, in which the caller's own
 	// statements are stored or undone with the batch.
 	Transactions bool
+	// Snapshots: the recorder is a persistence.SnapshotRecorder.
+	Snapshots bool
+	// Joins: the recorder is a persistence.TxRecorder, and saves in transactions of
+	// the caller.
+	Joins bool
 }
 
 // Statements are statements of a user, on a table of the user's own in the same
@@ -74,6 +79,10 @@ type Statements struct {
 	// Count returns how many committed rows have the key. It uses a connection of
 	// its own, and closes it.
 	Count func(ctx context.Context, address, key string) (int, error)
+	// Begin begins a transaction of the caller's own, which may write, on a
+	// connection of its own that commit and rollback close. Insert and RecordTx take
+	// it. It waits while others write. It must be set if Features.Joins is true.
+	Begin func(ctx context.Context, address string) (tx any, commit, rollback func() error, err error)
 }
 
 // Main is for TestMain: it runs the tests, and fails if they leave goroutines
@@ -97,6 +106,9 @@ func Run(t *testing.T, b Backend) {
 	t.Helper()
 	if b.Features.Transactions && b.Statements == nil {
 		t.Fatal("Features.Transactions is true, and there are no Statements to test them with")
+	}
+	if b.Features.Joins && (b.Statements == nil || b.Statements.Begin == nil) {
+		t.Fatal("Features.Joins is true, and there is no Statements.Begin to test it with")
 	}
 	for _, g := range groups() {
 		t.Run(g.name, func(t *testing.T) {
@@ -142,7 +154,10 @@ func groups() []group {
 		{"7 live", liveChecks()},
 		{"8 two handles, two processes", processChecks()},
 		{"9 clear failure", failureChecks()},
+		{"10 snapshots", snapshotStoreChecks()},
+		{"11 joins", joinChecks()},
 		{"the model", modelChecks()},
+		{"the application", applicationChecks()},
 	}
 }
 
@@ -156,6 +171,8 @@ func (f Features) missing(needs Features) string {
 		{"durable", needs.Durable, f.Durable},
 		{"processes", needs.Processes, f.Processes},
 		{"transactions", needs.Transactions, f.Transactions},
+		{"snapshots", needs.Snapshots, f.Snapshots},
+		{"joins", needs.Joins, f.Joins},
 	} {
 		if feature.need && !feature.there {
 			off = append(off, feature.name)

@@ -266,14 +266,17 @@ func (e moved) Apply(a *account) {
 	a.payments++
 }
 
-func defineAccount() *annals.Type[account] {
-	return annals.Define("Account", annals.On[opened]("Opened"), annals.On[moved]("Moved"))
+func defineAccount(parts ...annals.Part[account]) *annals.Type[account] {
+	return annals.Define("Account", append([]annals.Part[account]{annals.On[opened]("Opened"), annals.On[moved]("Moved")}, parts...)...)
 }
 
 // accountEvents returns the events of several accounts, in turn.
 func accountEvents(b *testing.B, streams, versions int) []persistence.StoredEvent {
 	b.Helper()
-	m := persistence.NewMapper(persistence.MapperConfig{})
+	m, err := persistence.NewMapper(persistence.MapperConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
 	if err := m.Register(defineAccount()); err != nil {
 		b.Fatal(err)
 	}
@@ -294,7 +297,7 @@ func accountEvents(b *testing.B, streams, versions int) []persistence.StoredEven
 			if v == 0 {
 				e.Topic, e.Data = topicOpened, opened{Owner: "Ada", IBAN: "DE02120300000000202051", Currency: "EUR"}
 			}
-			stored, err := m.Encode(&e)
+			stored, err := m.Encode(b.Context(), &e)
 			if err != nil {
 				b.Fatal(err)
 			}

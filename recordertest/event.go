@@ -112,6 +112,9 @@ func emptied[E persistence.StoredEvent | persistence.Notification](want, got E) 
 	if len(w.Headers) == 0 && g.Headers == nil {
 		w.Headers = nil
 	}
+	if len(w.Hash) == 0 && g.Hash == nil {
+		w.Hash = nil
+	}
 	return want
 }
 

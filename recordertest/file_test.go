@@ -26,6 +26,8 @@ import (
 // each batch, which is locked while one is added. Each handle keeps in memory what
 // it has read of it.
 type file struct {
+	writing sync.Mutex // held by the one who has the lock of the file, or waits for it
+
 	mu     sync.Mutex
 	f      *os.File
 	inner  *memory.Recorder
@@ -38,11 +40,13 @@ type file struct {
 	release func()                              // gives the lock back
 }
 
-// line is a batch in the file, with the rows that Do inserted.
+// line is what the file has of one save, or of one transaction: its events, its
+// trackings, the rows that were inserted with it; or a snapshot.
 type line struct {
-	Events   []persistence.StoredEvent
-	Tracking *persistence.Tracking
-	Rows     []string
+	Events    []persistence.StoredEvent
+	Trackings []persistence.Tracking
+	Rows      []string
+	Snapshot  *persistence.StoredSnapshot
 }
 
 // fileBackend is the backend of file, whose handles are made by wrap.
@@ -54,18 +58,57 @@ func fileBackend(wrap func(*file) Recorder) Backend {
 			return filepath.Join(tb.TempDir(), "events")
 		},
 		Open: func(_ context.Context, path string) (Recorder, error) {
-			f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+			r, err := openFile(path)
 			if err != nil {
 				return nil, err
 			}
-			r := &file{f: f, inner: memory.New(), closed: make(chan struct{}), write: writeDurably}
-			r.load = r.loadNew
-			r.release = func() { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
 			return wrap(r), nil
 		},
-		Features:   Features{Durable: true, Processes: true, Transactions: true},
-		Statements: &Statements{Insert: insertRow, Count: countRows},
+		Features:   Features{Durable: true, Processes: true, Transactions: true, Snapshots: true, Joins: true},
+		Statements: &Statements{Insert: insertRow, Count: countRows, Begin: beginFile},
 	}
+}
+
+// fileTx is a transaction of the caller's own: a handle that holds the lock, and
+// the line that it is going to add.
+type fileTx struct {
+	file *file
+	line line
+}
+
+func beginFile(_ context.Context, path string) (tx any, commit, rollback func() error, err error) {
+	r, err := openFile(path)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := errors.Join(syscall.Flock(int(r.f.Fd()), syscall.LOCK_EX), r.load()); err != nil {
+		return nil, nil, nil, errors.Join(err, r.Close())
+	}
+	x := &fileTx{file: r}
+	return x, func() error { return errors.Join(r.append(x.line), r.Close()) }, r.Close, nil // to close gives the lock back
+}
+
+func (r *file) RecordTx(ctx context.Context, tx any, b persistence.Batch) ([]int64, error) {
+	x, ok := tx.(*fileTx)
+	if !ok {
+		return nil, fmt.Errorf("a %T is no transaction of a file: %w", tx, annals.ErrUnsupported)
+	}
+	added, positions, err := x.file.add(ctx, b)
+	x.line.Events = append(x.line.Events, added.Events...)
+	x.line.Rows = append(x.line.Rows, added.Rows...)
+	x.line.Trackings = append(x.line.Trackings, added.Trackings...)
+	return positions, err
+}
+
+func openFile(path string) (*file, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	r := &file{f: f, inner: memory.New(), closed: make(chan struct{}), write: writeDurably}
+	r.load = r.loadNew
+	r.release = func() { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+	return r, nil
 }
 
 func writeDurably(f *os.File, line []byte) error {
@@ -76,8 +119,12 @@ func writeDurably(f *os.File, line []byte) error {
 }
 
 func insertRow(_ context.Context, tx any, key string) error {
-	rows := tx.(*[]string)
-	*rows = append(*rows, key)
+	switch tx := tx.(type) {
+	case *line:
+		tx.Rows = append(tx.Rows, key)
+	case *fileTx:
+		tx.line.Rows = append(tx.line.Rows, key)
+	}
 	return nil
 }
 
@@ -98,6 +145,8 @@ func countRows(_ context.Context, path, key string) (n int, err error) {
 }
 
 func (r *file) Close() error {
+	r.writing.Lock()
+	defer r.writing.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	select {
@@ -129,7 +178,7 @@ func (r *file) loadNew() error {
 		if err := json.Unmarshal(text, &l); err != nil {
 			return err
 		}
-		if _, err := r.inner.Record(context.Background(), persistence.Batch{Events: l.Events, Tracking: l.Tracking}); err != nil {
+		if err := l.replay(r.inner); err != nil {
 			return fmt.Errorf("the file is damaged: %w", err)
 		}
 		r.read += int64(len(text))
@@ -137,51 +186,112 @@ func (r *file) loadNew() error {
 	return nil
 }
 
-func (r *file) Record(ctx context.Context, b persistence.Batch) ([]int64, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (l *line) replay(r *memory.Recorder) error {
+	ctx := context.Background()
+	_, err := r.Record(ctx, persistence.Batch{Events: l.Events})
+	for _, t := range l.Trackings {
+		_, e := r.Record(ctx, persistence.Batch{Tracking: &t})
+		err = errors.Join(err, e)
+	}
+	if l.Snapshot != nil {
+		err = errors.Join(err, r.RecordSnapshot(ctx, *l.Snapshot))
+	}
+	return err
+}
+
+func (r *file) Record(ctx context.Context, b persistence.Batch) (positions []int64, err error) {
+	err = r.locked(func() error {
+		var added line
+		if added, positions, err = r.add(ctx, b); err != nil {
+			return err
+		}
+		return r.append(added)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return positions, nil
+}
+
+func (r *file) RecordSnapshot(ctx context.Context, s persistence.StoredSnapshot) error {
+	return r.locked(func() error {
+		if err := r.inner.RecordSnapshot(ctx, s); err != nil {
+			return err
+		}
+		return r.append(line{Snapshot: &s})
+	})
+}
+
+func (r *file) ReadSnapshot(ctx context.Context, id string) (persistence.StoredSnapshot, bool, error) {
+	inner, err := r.fresh()
+	if err != nil {
+		return persistence.StoredSnapshot{}, false, err
+	}
+	return inner.ReadSnapshot(ctx, id)
+}
+
+// locked calls f when this handle alone may write, and all that was written is in
+// memory.
+func (r *file) locked(f func() error) error {
+	r.writing.Lock()
+	defer r.writing.Unlock()
 	select {
 	case <-r.closed:
-		return nil, annals.ErrClosed
+		return annals.ErrClosed
 	default:
 	}
 	if err := syscall.Flock(int(r.f.Fd()), syscall.LOCK_EX); err != nil {
-		return nil, err
+		return err
 	}
 	defer r.release()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err := r.load(); err != nil {
-		return nil, err
+		return err
 	}
 	if info, err := r.f.Stat(); err != nil {
-		return nil, err
+		return err
 	} else if info.Size() > r.read { // somebody was killed while writing
 		if err := r.f.Truncate(r.read); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return r.add(ctx, b)
+	return f()
 }
 
-func (r *file) add(ctx context.Context, b persistence.Batch) ([]int64, error) {
-	l := line{Events: b.Events, Tracking: b.Tracking}
+// add stores a batch in memory, and returns what the file is to have of it:
+// nothing of a repeat.
+func (r *file) add(ctx context.Context, b persistence.Batch) (added line, positions []int64, err error) {
+	l := line{Events: b.Events}
+	if b.Tracking != nil {
+		l.Trackings = append(l.Trackings, *b.Tracking)
+	}
 	if do := b.Do; do != nil {
-		b.Do = func(ctx context.Context, _ any) error { return do(ctx, &l.Rows) }
+		b.Do = func(ctx context.Context, _ any) error { return do(ctx, &l) }
 	}
 	before, _, err := r.inner.MaxPosition(ctx)
 	if err != nil {
-		return nil, err
+		return line{}, nil, err
 	}
-	positions, err := r.inner.Record(ctx, b)
+	positions, err = r.inner.Record(ctx, b)
 	if err != nil || len(positions) > 0 && positions[0] <= before {
-		return positions, err
+		return line{}, positions, err
+	}
+	return l, positions, nil
+}
+
+// append writes a line, unless it is empty.
+func (r *file) append(l line) error {
+	if len(l.Events)+len(l.Trackings)+len(l.Rows) == 0 && l.Snapshot == nil {
+		return nil
 	}
 	text, err := json.Marshal(l)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	text = append(text, '\n')
 	r.read += int64(len(text))
-	return positions, r.write(r.f, text)
+	return r.write(r.f, text)
 }
 
 // fresh returns what is in memory, once that is all there is.

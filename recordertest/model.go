@@ -146,7 +146,7 @@ func (m *model) add(ctx context.Context, t *testing.T, r Recorder, b persistence
 func (m *model) readStream(id string, q persistence.StreamQuery) (events []persistence.StoredEvent) {
 	for _, n := range m.log {
 		if n.StreamID == id && n.Version > q.After && (q.UpTo == 0 || n.Version <= q.UpTo) {
-			events = append(events, n.StoredEvent)
+			events = append(events, withHash(n.StoredEvent, q.Hash))
 		}
 	}
 	if q.Descending {
@@ -158,11 +158,23 @@ func (m *model) readStream(id string, q persistence.StreamQuery) (events []persi
 // readLog returns what ReadLog must yield.
 func (m *model) readLog(q persistence.LogQuery) (log []persistence.Notification) {
 	for _, n := range m.log {
-		if n.Position > q.After && (q.UpTo == 0 || n.Position <= q.UpTo) && (len(q.Topics) == 0 || slices.Contains(q.Topics, n.Topic)) {
+		if n.Position > q.After && (q.UpTo == 0 || n.Position <= q.UpTo) &&
+			(len(q.Topics) == 0 || slices.Contains(q.Topics, n.Topic)) &&
+			(q.CorrelationID == "" || q.CorrelationID == n.CorrelationID) {
+			n.StoredEvent = withHash(n.StoredEvent, q.Hash)
 			log = append(log, n)
 		}
 	}
 	return first(log, q.Limit)
+}
+
+// withHash returns the event as it is read, without its hash if that is not asked
+// for.
+func withHash(e persistence.StoredEvent, hash bool) persistence.StoredEvent {
+	if !hash {
+		e.Hash = nil
+	}
+	return e
 }
 
 func first[E any](all []E, limit int) []E {
@@ -175,7 +187,9 @@ func first[E any](all []E, limit int) []E {
 // check compares all that a recorder can be asked with the model.
 func (m *model) check(ctx context.Context, t *testing.T, r Recorder) {
 	t.Helper()
-	equal(t, "log", readLog(ctx, t, r, persistence.LogQuery{}), m.log)
+	for _, q := range []persistence.LogQuery{{}, {Hash: true}} {
+		equal(t, "log", readLog(ctx, t, r, q), m.readLog(q))
+	}
 	position, ok := maxPosition(ctx, t, r)
 	if problem := m.maxPosition(position, ok); problem != "" {
 		t.Error(problem)

@@ -39,7 +39,7 @@ func checkModel(t *testing.T, s *store) {
 			"max position": o.maxPosition,
 			"max tracking": o.maxTracking,
 		})
-		got, err := collect(handles[1].ReadLog(ctx, persistence.LogQuery{After: base}))
+		got, err := collect(handles[1].ReadLog(ctx, persistence.LogQuery{After: base, Hash: true}))
 		if d := diff(got, o.model.log); d != "" || err != nil {
 			rt.Fatalf("the log at the end: error %v; %s", err, d)
 		}
@@ -72,6 +72,8 @@ func topic() *rapid.Generator[string] {
 	return rapid.SampledFrom([]string{topicOpened, topicMoved, topicClosed})
 }
 
+func correlation() *rapid.Generator[string] { return rapid.SampledFrom([]string{"", "story", "Story"}) }
+
 func (o *operations) handle(rt *rapid.T) Recorder {
 	return o.handles[rapid.IntRange(0, 1).Draw(rt, "handle")]
 }
@@ -88,6 +90,8 @@ func (o *operations) record(rt *rapid.T) {
 		e := event(stream, next[stream]+o.mistake(rt, 20))
 		e.Topic = topic().Draw(rt, "topic")
 		e.State = rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(rt, "state")
+		e.Hash = rapid.SliceOfN(rapid.Byte(), 0, 3).Draw(rt, "hash")
+		e.CorrelationID = correlation().Draw(rt, "correlation id")
 		b.Events = append(b.Events, e)
 		next[stream]++
 	}
@@ -142,6 +146,7 @@ func (o *operations) readStream(rt *rapid.T) {
 		UpTo:       rapid.Int64Range(0, 12).Draw(rt, "up to"),
 		Descending: rapid.Bool().Draw(rt, "descending"),
 		Limit:      rapid.IntRange(0, 5).Draw(rt, "limit"),
+		Hash:       rapid.Bool().Draw(rt, "hash"),
 	}
 	got, err := collect(o.handle(rt).ReadStream(o.ctx, id, q))
 	if d := diff(got, o.model.readStream(id, q)); d != "" || err != nil {
@@ -155,6 +160,9 @@ func (o *operations) readLog(rt *rapid.T) {
 		UpTo:   o.position(rt, "up to"),
 		Topics: rapid.SliceOfN(topic(), 0, 3).Draw(rt, "topics"),
 		Limit:  rapid.IntRange(0, 8).Draw(rt, "limit"),
+		Hash:   rapid.Bool().Draw(rt, "hash"),
+
+		CorrelationID: correlation().Draw(rt, "correlation id"),
 	}
 	got, err := collect(o.handle(rt).ReadLog(o.ctx, q))
 	if d := diff(got, o.model.readLog(q)); d != "" || err != nil {

@@ -19,6 +19,8 @@ func readChecks() []check {
 		{"names that are nearly the same are different", "B17, B22", Features{}, checkNames},
 		{"a stream is read after, up to, descending and limited, in every combination", "B17", Features{}, checkStreamQueries},
 		{"the log is read after, up to, limited and by topics, in every combination", "B18", Features{}, checkLogQueries},
+		{"a hash is read if it is asked for", "B38, B17, B18", Features{}, checkHash},
+		{"the events of a story are read by their correlation id", "B37, B18", Features{}, checkCorrelation},
 		{"long streams and logs are read whole", "B17, B18", Features{}, checkLong},
 		{"the max position is that of the last event", "B21", Features{}, checkMaxPosition},
 		{"what was recorded does not change with the caller's memory", "B34", Features{}, checkCallersMemory},
@@ -26,6 +28,46 @@ func readChecks() []check {
 		{"an early break leaves nothing behind", "B40", Features{}, checkBreak},
 		{"events are recorded within a loop over the log", "B40", Features{}, checkRecordWhileReading},
 		{"a read ends with the error of its context", "B40", Features{}, checkReadCancelled},
+	}
+}
+
+func checkHash(t *testing.T, s *store) {
+	ctx, r := s.setup(t)
+	var m model
+	one, two := event("a", 1), event("a", 2)
+	one.Hash, two.Hash = bytes.Repeat([]byte{0, 255}, 16), bytes.Repeat([]byte{7}, 64)
+	m.add(ctx, t, r, batch(one))
+	m.add(ctx, t, r, batch(two, event("b", 1), event("a", 3))) // some without
+	m.add(ctx, t, r, batch(one))                               // a repeat
+	for _, q := range []persistence.StreamQuery{
+		{}, {Hash: true}, {Hash: true, Descending: true}, {Hash: true, After: 1, Limit: 1}, {Descending: true, Limit: 2},
+	} {
+		equal(t, fmt.Sprintf("stream %+v", q), readStream(ctx, t, r, "a", q), m.readStream("a", q))
+	}
+	for _, q := range []persistence.LogQuery{
+		{}, {Hash: true}, {Hash: true, Topics: []string{topicMoved}}, {Hash: true, After: 1, Limit: 2}, {Topics: []string{topicMoved}},
+	} {
+		equal(t, fmt.Sprintf("log %+v", q), readLog(ctx, t, r, q), m.readLog(q))
+	}
+}
+
+func checkCorrelation(t *testing.T, s *store) {
+	ctx, r := s.setup(t)
+	var m model
+	for i := range int64(40) {
+		e := event(fmt.Sprintf("stream %d", i%4), i/4+1)
+		e.CorrelationID = []string{"", "story", "Story", "story ", "é"}[i%5]
+		m.add(ctx, t, r, batch(e))
+	}
+	for _, id := range []string{"story", "Story", "story ", "é", "unknown", ""} {
+		for _, topics := range [][]string{nil, {topicOpened}, {topicMoved, topicOpened}, {topicUnknown}} {
+			for _, hash := range []bool{false, true} {
+				q := persistence.LogQuery{CorrelationID: id, Topics: topics, Hash: hash}
+				equal(t, fmt.Sprintf("%+v", q), readLog(ctx, t, r, q), m.readLog(q))
+				q.After, q.UpTo, q.Limit = m.log[3].Position, m.log[33].Position, 3
+				equal(t, fmt.Sprintf("%+v", q), readLog(ctx, t, r, q), m.readLog(q))
+			}
+		}
 	}
 }
 

@@ -122,3 +122,6 @@ func (x *bare) Scan(ctx context.Context) (n int, err error) {
 	}
 	return n, rows.Err()
 }
+
+func BenchmarkLoadSnapshot(b *testing.B) { recordertest.BenchmarkLoadSnapshot(b, backend()) }
+func BenchmarkGetCached(b *testing.B)    { recordertest.BenchmarkGetCached(b, backend()) }

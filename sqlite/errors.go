@@ -124,6 +124,11 @@ func (r *Recorder) isBusy(err error) bool {
 // errorf says what could not be done. Errors that are typed already, and the
 // context's, stay as they are.
 func (r *Recorder) errorf(ctx context.Context, op string, err error) error {
+	return r.errorfOn(ctx, r.readDB, op, err)
+}
+
+// errorfOn is errorf, which looks at the tables by q.
+func (r *Recorder) errorfOn(ctx context.Context, q queryer, op string, err error) error {
 	var schema *persistence.SchemaError
 	var wrapped *Error
 	code := r.cfg.primaryCode(err)
@@ -139,7 +144,7 @@ func (r *Recorder) errorf(ctx context.Context, op string, err error) error {
 		return annals.ErrClosed // a call that had begun, and found the database closed
 	case code == codeError && !errors.Is(err, persistence.ErrSchema):
 		// The tables may have been changed while they were in use.
-		if have, e := r.schemaVersion(context.WithoutCancel(ctx), r.readDB); e == nil && have != r.cfg.schema {
+		if have, e := r.schemaVersion(context.WithoutCancel(ctx), q); e == nil && have != r.cfg.schema {
 			return r.schemaError(have)
 		}
 	}

@@ -204,26 +204,107 @@ func TestSchemaThatDoesNotFitIsRefused(t *testing.T) {
 	}
 }
 
+// B28: the tables of the first version, with an event in them.
 func TestOlderSchemaIsRefusedUntilItIsMigrated(t *testing.T) {
 	t.Parallel()
-	path := create(t)
-	old := open(t, path)
-	if _, err := old.Record(t.Context(), batch(event("a", 1))); err != nil {
+	path := filepath.Join(t.TempDir(), "old.db")
+	first, err := os.ReadFile("migrations/0001_initial.sql")
+	if err != nil {
 		t.Fatal(err)
 	}
-	r := open(t, path, sqlite.WithSchemaVersion(2))
-	_, err := r.Record(t.Context(), batch(event("a", 2)))
+	for _, statement := range []string{
+		string(first), "INSERT INTO annals_schema (version) VALUES (1)",
+		`INSERT INTO annals_events (stream_id, version, event_id, topic, time, shape, encoding, state, correlation_id)
+			VALUES ('a', 1, 'e1', 'Account.Opened', 1700000000000000, 1, '1:json', x'7b7d', 'story')`,
+	} {
+		if _, err := openDB(t, path).ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, other := open(t, path), open(t, path)
+	_, err = r.Record(t.Context(), batch(event("a", 2)))
 	wantError(t, err, persistence.ErrSchema, path, "version 1", "needs 2", "Migrate")
-	if err := r.Migrate(t.Context()); err != nil {
+	_, err = r.RecordTx(t.Context(), begin(t, openDB(t, path)), batch(event("a", 2)))
+	wantError(t, err, persistence.ErrSchema, path, "version 1", "needs 2", "Migrate")
+	errs := make(chan error)
+	for _, one := range []*sqlite.Recorder{r, other} { // two programs at one moment
+		go func() { errs <- one.Migrate(t.Context()) }()
+	}
+	if err := errors.Join(<-errs, <-errs); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Record(t.Context(), batch(event("a", 2))); err != nil {
 		t.Errorf("after Migrate: %v", err)
 	}
-	_, err = open(t, path).Record(t.Context(), batch(event("a", 3))) // by the older code
+	for n, err := range other.ReadLog(t.Context(), persistence.LogQuery{CorrelationID: "story", Hash: true}) {
+		if err != nil || n.ID != "e1" || n.Hash != nil {
+			t.Errorf("the old event: %+v, %v", n, err)
+		}
+	}
+	_, err = open(t, path, sqlite.WithSchemaVersion(1)).Record(t.Context(), batch(event("a", 3))) // by the older code
 	wantError(t, err, persistence.ErrSchema, path, "newer version of Annals")
 	if n := count(t, r); n != 2 {
 		t.Errorf("%d events, want 2", n)
+	}
+}
+
+// begin begins a transaction that is rolled back at the end of the test.
+func begin(t *testing.T, db *sql.DB) *sql.Tx {
+	t.Helper()
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tx.Rollback() })
+	return tx
+}
+
+// B26: with a single connection, which the caller's transaction has.
+func TestJoinUsesNoOtherConnection(t *testing.T) {
+	t.Parallel()
+	path := create(t)
+	db := openDB(t, path)
+	db.SetMaxOpenConns(1)
+	r, err := sqlite.New(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx := begin(t, db)
+	if _, err := r.RecordTx(t.Context(), tx, batch(event("a", 1), event("a", 2))); err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.RecordTx(t.Context(), tx, batch(event("a", 2)))
+	wantError(t, err, annals.ErrVersionConflict)
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, r); n != 2 {
+		t.Errorf("%d events, want 2", n)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.RecordTx(t.Context(), tx, batch(event("a", 3)))
+	wantError(t, err, annals.ErrClosed)
+}
+
+// B26: a transaction that has read before others wrote says what to do.
+func TestJoinOfATransactionThatCannotWriteAnyMore(t *testing.T) {
+	t.Parallel()
+	path := create(t)
+	r := open(t, path)
+	tx := begin(t, openDB(t, path))
+	var n int
+	if err := tx.QueryRowContext(t.Context(), "SELECT count(*) FROM annals_events").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Record(t.Context(), batch(event("a", 1))); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.RecordTx(t.Context(), tx, batch(event("b", 1)))
+	wantError(t, err, persistence.ErrBusy, "BEGIN IMMEDIATE")
+	if n := count(t, r); n != 1 {
+		t.Errorf("%d events, want 1", n)
 	}
 }
 

@@ -27,13 +27,9 @@ func (r *Recorder) ReadStream(ctx context.Context, streamID string, q persistenc
 	return func(yield func(persistence.StoredEvent, error) bool) {
 		after, upTo, left := max(q.After, 0), bound(q.UpTo), bound(int64(q.Limit))
 		next := func(ctx context.Context, limit int64) (*sql.Rows, error) {
-			stmt := r.stmts.stream
-			if q.Descending {
-				stmt = r.stmts.streamDesc
-			}
-			return stmt.QueryContext(ctx, streamID, after, upTo, limit)
+			return r.stmts.streams[place(q.Hash)][place(q.Descending)].QueryContext(ctx, streamID, after, upTo, limit)
 		}
-		for n, err := range r.read(ctx, colVersion, left, next) {
+		for n, err := range r.read(ctx, newScanner(colVersion, q.Hash), left, next) {
 			n.StreamID = streamID
 			if !yield(n.StoredEvent, err) {
 				return
@@ -57,18 +53,40 @@ func (r *Recorder) ReadLog(ctx context.Context, q persistence.LogQuery) iter.Seq
 			return
 		}
 		next := func(ctx context.Context, limit int64) (*sql.Rows, error) {
+			args := []any{after, upTo}
 			if len(q.Topics) > 0 {
-				return r.stmts.logTopics.QueryContext(ctx, after, upTo, string(topics), limit)
+				args = append(args, string(topics))
 			}
-			return r.stmts.log.QueryContext(ctx, after, upTo, limit)
+			if q.CorrelationID != "" {
+				return r.readDB.QueryContext(ctx, r.storyText(&q), append(args, q.CorrelationID, limit)...)
+			}
+			return r.stmts.logs[place(q.Hash)][place(len(q.Topics) > 0)].QueryContext(ctx, append(args, limit)...)
 		}
-		for n, err := range r.read(ctx, colPosition, left, next) {
+		for n, err := range r.read(ctx, newScanner(colPosition, q.Hash), left, next) {
 			if !yield(*n, err) {
 				return
 			}
 			after = n.Position
 		}
 	}
+}
+
+// storyText returns the query for the events of a story, which are few: it is not
+// prepared.
+func (r *Recorder) storyText(q *persistence.LogQuery) string {
+	text := "SELECT position, stream_id, " + selection(q.Hash) + ofLog
+	if len(q.Topics) > 0 {
+		text += ofTopics
+	}
+	return r.text(text + " AND correlation_id = ?" + inOrder)
+}
+
+// place returns where a statement with, or without, something stands.
+func place(with bool) int {
+	if with {
+		return 1
+	}
+	return 0
 }
 
 // bound returns a limit as a number that is one in SQL as well.
@@ -80,13 +98,11 @@ func bound(n int64) int64 {
 }
 
 // read yields the rows of query after query, until one has fewer rows than asked
-// for. First is the first column. The notification that it yields is overwritten
-// by a later one.
+// for. The notification that it yields is overwritten by a later one.
 func (r *Recorder) read(
-	ctx context.Context, first int, left int64, next func(ctx context.Context, limit int64) (*sql.Rows, error),
+	ctx context.Context, s *scanner, left int64, next func(ctx context.Context, limit int64) (*sql.Rows, error),
 ) iter.Seq2[*persistence.Notification, error] {
 	return func(yield func(*persistence.Notification, error) bool) {
-		s := newScanner(first)
 		buffer := r.buffers.get()
 		used := 0
 		defer func() { r.buffers.put(buffer, used) }()
@@ -163,8 +179,9 @@ func (b *buffers) put(buffer *[]persistence.Notification, used int) {
 // those database/sql does nothing but to copy bytes, where it would convert a
 // number by way of its text.
 type scanner struct {
-	values [12]any
-	dest   []any // pointers to the values that a row has
+	values [13]any
+	room   [13]any
+	dest   []any // pointers to the values that a row has; in room
 }
 
 // The places in values. The rows of a stream begin with the version.
@@ -181,11 +198,15 @@ const (
 	colCorrelationID
 	colCausationID
 	colHeaders
+	colHash
 )
 
-func newScanner(first int) *scanner {
+// newScanner returns a scanner of rows that begin with the column, and have a hash
+// or not.
+func newScanner(first int, hash bool) *scanner {
 	s := new(scanner)
-	for i := first; i < len(s.values); i++ {
+	s.dest = s.room[:0]
+	for i := first; i < colHash+place(hash); i++ {
 		s.dest = append(s.dest, &s.values[i])
 	}
 	return s
@@ -207,6 +228,7 @@ func (s *scanner) scan(rows *sql.Rows, n *persistence.Notification) error {
 	n.CorrelationID = s.text(colCorrelationID)
 	n.CausationID = s.text(colCausationID)
 	n.Headers = s.bytes(colHeaders)
+	n.Hash = s.bytes(colHash)
 	return nil
 }
 

@@ -76,7 +76,6 @@ func (r *Recorder) tryBegin() (*writing, error) {
 			return nil, err
 		}
 	}
-	w.insertFirst, w.insertNext, w.track = w.stmt(r.stmts.insertFirst), w.stmt(r.stmts.insertNext), w.stmt(r.stmts.track)
 	return w, nil
 }
 
@@ -91,7 +90,7 @@ func (r *Recorder) storeSingle(req *request) bool {
 	if len(b.Events) != 1 || b.Tracking != nil || b.Do != nil || r.lock != "" || req.ctx.Err() != nil {
 		return false
 	}
-	w := &writing{r: r, insertFirst: r.stmts.insertFirst, insertNext: r.stmts.insertNext}
+	w := &writing{r: r, stmts: r.stmts.writer}
 	position, err := w.insert(&b.Events[0])
 	switch {
 	case err == nil:
@@ -113,11 +112,12 @@ func (r *Recorder) unknown(err error) error {
 
 // writing is one transaction of the writer.
 type writing struct {
-	r                              *Recorder
-	conn                           *sql.Conn
-	tx                             *sql.Tx
-	insertFirst, insertNext, track *sql.Stmt
-	args                           [11]any
+	r      *Recorder
+	conn   *sql.Conn
+	tx     *sql.Tx
+	joined bool                        // the transaction is the caller's
+	stmts  [writerStatements]*sql.Stmt // those that are ready
+	args   [12]any
 }
 
 func (w *writing) commit() error {
@@ -138,9 +138,28 @@ func (w *writing) end(err error) {
 	_ = w.conn.Close()
 }
 
-// stmt returns a prepared statement for use in the transaction.
-func (w *writing) stmt(s *sql.Stmt) *sql.Stmt {
-	return w.tx.StmtContext(context.Background(), s)
+// stmt returns a statement of the writer for use in the transaction.
+func (w *writing) stmt(statement int) (*sql.Stmt, error) {
+	s := &w.stmts[statement]
+	if *s != nil {
+		return *s, nil
+	}
+	if !w.joined {
+		*s = w.tx.StmtContext(context.Background(), w.r.stmts.writer[statement])
+		return *s, nil
+	}
+	stmt, err := w.tx.PrepareContext(context.Background(), w.r.text(writerTexts[statement]))
+	*s = stmt
+	return stmt, err
+}
+
+// query scans the one row of a statement of the writer.
+func (w *writing) query(statement int, args []any, dest ...any) error {
+	stmt, err := w.stmt(statement)
+	if err != nil {
+		return err
+	}
+	return stmt.QueryRowContext(context.Background(), args...).Scan(dest...)
 }
 
 // errConflict is returned inside of this file by a statement that changed
@@ -220,7 +239,11 @@ func (w *writing) store(b *persistence.Batch) (positions []int64, err error) {
 		}
 	}
 	if t := b.Tracking; t != nil {
-		res, err := w.track.ExecContext(context.Background(), t.Name, t.Position)
+		stmt, err := w.stmt(track)
+		if err != nil {
+			return nil, err
+		}
+		res, err := stmt.ExecContext(context.Background(), t.Name, t.Position)
 		if err != nil {
 			return nil, err
 		}
@@ -232,9 +255,13 @@ func (w *writing) store(b *persistence.Batch) (positions []int64, err error) {
 }
 
 func (w *writing) insert(e *persistence.StoredEvent) (position int64, err error) {
-	stmt := w.insertNext
+	statement := insertNext
 	if e.Version == 1 {
-		stmt = w.insertFirst
+		statement = insertFirst
+	}
+	stmt, err := w.stmt(statement)
+	if err != nil {
+		return 0, err
 	}
 	state := e.State
 	if state == nil {
@@ -242,7 +269,7 @@ func (w *writing) insert(e *persistence.StoredEvent) (position int64, err error)
 	}
 	w.args = [...]any{
 		e.StreamID, e.Version, e.ID, e.Topic, e.Time.UnixMicro(), int64(e.Shape), e.Encoding, state,
-		nullable(e.CorrelationID), nullable(e.CausationID), nullableBytes(e.Headers),
+		nullable(e.CorrelationID), nullable(e.CausationID), nullableBytes(e.Headers), nullableBytes(e.Hash),
 	}
 	res, err := stmt.ExecContext(context.Background(), w.args[:]...)
 	if err != nil {
@@ -257,14 +284,13 @@ func (w *writing) insert(e *persistence.StoredEvent) (position int64, err error)
 // explain says why a batch does not fit: it is stored already, or one of its
 // streams is at another version, or its tracking is not new.
 func (w *writing) explain(b *persistence.Batch) (result, error) {
-	ctx := context.Background()
 	positions, stored, err := w.stored(b.Events)
 	if err != nil {
 		return result{}, err
 	}
 	tracked := int64(0)
 	if t := b.Tracking; t != nil {
-		err := w.stmt(w.r.stmts.storedTracking).QueryRowContext(ctx, t.Name).Scan(&tracked) //nolint:sqlclosecheck // by tx
+		err := w.query(storedTracking, []any{t.Name}, &tracked)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return result{}, err
 		}
@@ -280,7 +306,7 @@ func (w *writing) explain(b *persistence.Batch) (result, error) {
 		}
 		seen[e.StreamID] = true
 		var actual int64
-		if err := w.stmt(w.r.stmts.maxVersion).QueryRowContext(ctx, e.StreamID).Scan(&actual); err != nil { //nolint:sqlclosecheck // by tx
+		if err := w.query(maxVersion, []any{e.StreamID}, &actual); err != nil {
 			return result{}, err
 		}
 		if actual != e.Version-1 {
@@ -298,13 +324,11 @@ func (w *writing) stored(events []persistence.StoredEvent) ([]int64, bool, error
 	if len(events) == 0 {
 		return nil, false, nil
 	}
-	ctx := context.Background()
-	stmt := w.stmt(w.r.stmts.storedEvent) //nolint:sqlclosecheck // by tx
 	positions := make([]int64, len(events))
 	for i := range events {
 		e := &events[i]
 		var id string
-		err := stmt.QueryRowContext(ctx, e.StreamID, e.Version).Scan(&positions[i], &id)
+		err := w.query(storedEvent, []any{e.StreamID, e.Version}, &positions[i], &id)
 		if errors.Is(err, sql.ErrNoRows) || err == nil && id != e.ID {
 			return nil, false, nil
 		}

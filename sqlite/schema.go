@@ -15,7 +15,7 @@ import (
 // migrations are the SQL files that make the tables, in order. Who may not let a
 // program change a schema runs them by hand, and then sets the version:
 //
-//	INSERT INTO annals_schema (version) VALUES (1)
+//	DELETE FROM annals_schema; INSERT INTO annals_schema (version) VALUES (2)
 //
 //go:embed migrations/*.sql
 var migrations embed.FS
@@ -24,7 +24,7 @@ const defaultPrefix = "annals_"
 
 // schemaVersion is the version of the tables that this code works with: the
 // number of migrations.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // Migrate creates the tables, or brings older ones up to date, in one
 // transaction. It does nothing if they are. It returns [persistence.ErrSchema] if
@@ -92,9 +92,10 @@ type queryer interface {
 // schemaVersion returns the version of the tables; 0 if there are none, -1 if some
 // are missing or they do not say it.
 func (r *Recorder) schemaVersion(ctx context.Context, q queryer) (version int, err error) {
-	var tables int
-	const count = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN (?1 || 'schema', ?1 || 'events', ?1 || 'tracking')"
-	if err := q.QueryRowContext(ctx, count, r.cfg.prefix).Scan(&tables); err != nil {
+	var tables, later int
+	const count = "SELECT count(*) FILTER (WHERE name <> ?1 || 'snapshots'), count(*) FILTER (WHERE name = ?1 || 'snapshots') " +
+		"FROM sqlite_schema WHERE type = 'table' AND name IN (?1 || 'schema', ?1 || 'events', ?1 || 'tracking', ?1 || 'snapshots')"
+	if err := q.QueryRowContext(ctx, count, r.cfg.prefix).Scan(&tables, &later); err != nil {
 		return 0, err
 	}
 	if tables == 0 {
@@ -106,7 +107,7 @@ func (r *Recorder) schemaVersion(ctx context.Context, q queryer) (version int, e
 	var rows int
 	const read = "SELECT count(*), coalesce(CAST(max(version) AS INTEGER), -1) FROM %sschema"
 	err = q.QueryRowContext(ctx, fmt.Sprintf(read, r.cfg.prefix)).Scan(&rows, &version)
-	if rows != 1 || version < 1 {
+	if rows != 1 || version < 1 || version > 1 && later == 0 {
 		version = -1
 	}
 	return version, err
@@ -142,45 +143,95 @@ func (r *Recorder) ensureReady(ctx context.Context) error {
 
 // prepared are the statements that every call uses.
 type prepared struct {
-	insertFirst, insertNext, track          *sql.Stmt // of the writer
-	stream, streamDesc, log, logTopics      *sql.Stmt // of the readers
-	maxPosition, maxTracking                *sql.Stmt
-	storedEvent, maxVersion, storedTracking *sql.Stmt // of the writer, after a conflict
+	writer                   [writerStatements]*sql.Stmt
+	streams, logs            [2][2]*sql.Stmt // by whether hashes are read, and by descending or topics
+	maxPosition, maxTracking *sql.Stmt
+	readSnapshot             *sql.Stmt
+	recordSnapshot           *sql.Stmt
+}
+
+// The statements of the writer, by their place in writerTexts.
+const (
+	insertFirst = iota
+	insertNext
+	track
+	storedEvent // this and the others after a conflict
+	maxVersion
+	storedTracking
+	writerStatements
+)
+
+//nolint:gochecknoglobals // a table of constants
+var writerTexts = [writerStatements]string{
+	insertFirst: "INSERT INTO annals_events (stream_id, " + columns + ", hash) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+	// Without a predecessor the version is NULL, which the table refuses: a
+	// stream has no gaps. That the version is free is what the unique index is
+	// for. (INSERT … SELECT … WHERE EXISTS would copy the row to a temporary table.)
+	insertNext: "INSERT INTO annals_events (stream_id, " + columns + ", hash) VALUES (?1," +
+		"(SELECT version + 1 FROM annals_events WHERE stream_id = ?1 AND version = ?2 - 1),?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
+	track: "INSERT INTO annals_tracking (name, position) VALUES (?, ?) " +
+		"ON CONFLICT (name) DO UPDATE SET position = excluded.position WHERE excluded.position > position",
+	storedEvent:    "SELECT position, event_id FROM annals_events WHERE stream_id = ? AND version = ?",
+	maxVersion:     "SELECT coalesce(max(version), 0) FROM annals_events WHERE stream_id = ?",
+	storedTracking: "SELECT position FROM annals_tracking WHERE name = ?",
+}
+
+// text returns a statement with the names of the recorder's own tables.
+func (r *Recorder) text(statement string) string {
+	return strings.ReplaceAll(statement, defaultPrefix, r.cfg.prefix)
 }
 
 // The columns of an event, but for its position and its stream.
 const columns = "version, event_id, topic, time, shape, encoding, state, correlation_id, causation_id, headers"
 
+// selection returns the columns of an event, with its hash if that is wanted.
+func selection(hash bool) string {
+	if hash {
+		return columns + ", hash"
+	}
+	return columns
+}
+
+// The conditions of queries. They end with the parameters for what is left of a
+// query that is cut into chunks.
+const (
+	ofStream = " FROM annals_events WHERE stream_id = ? AND version > ? AND version <= ? ORDER BY version"
+	ofLog    = " FROM annals_events WHERE position > ? AND position <= ?"
+	ofTopics = " AND topic IN (SELECT value FROM json_each(?))"
+	inOrder  = " ORDER BY position LIMIT ?"
+)
+
 func (r *Recorder) prepare(ctx context.Context) error {
 	s := &r.stmts
-	for _, p := range []struct {
+	type toPrepare struct {
 		stmt **sql.Stmt
 		db   *sql.DB
 		text string
-	}{
-		{&s.insertFirst, r.writeDB, "INSERT INTO annals_events (stream_id, " + columns + ") VALUES (?,?,?,?,?,?,?,?,?,?,?)"},
-		// Without a predecessor the version is NULL, which the table refuses: a
-		// stream has no gaps. That the version is free is what the unique index is
-		// for. (INSERT … SELECT … WHERE EXISTS would copy the row to a temporary table.)
-		{&s.insertNext, r.writeDB, "INSERT INTO annals_events (stream_id, " + columns + ") VALUES (?1," +
-			"(SELECT version + 1 FROM annals_events WHERE stream_id = ?1 AND version = ?2 - 1),?3,?4,?5,?6,?7,?8,?9,?10,?11)"},
-		{&s.track, r.writeDB, "INSERT INTO annals_tracking (name, position) VALUES (?, ?) " +
-			"ON CONFLICT (name) DO UPDATE SET position = excluded.position WHERE excluded.position > position"},
-		{&s.storedEvent, r.writeDB, "SELECT position, event_id FROM annals_events WHERE stream_id = ? AND version = ?"},
-		{&s.maxVersion, r.writeDB, "SELECT coalesce(max(version), 0) FROM annals_events WHERE stream_id = ?"},
-		{&s.storedTracking, r.writeDB, "SELECT position FROM annals_tracking WHERE name = ?"},
-		{&s.stream, r.readDB, "SELECT " + columns + " FROM annals_events " +
-			"WHERE stream_id = ? AND version > ? AND version <= ? ORDER BY version LIMIT ?"},
-		{&s.streamDesc, r.readDB, "SELECT " + columns + " FROM annals_events " +
-			"WHERE stream_id = ? AND version > ? AND version <= ? ORDER BY version DESC LIMIT ?"},
-		{&s.log, r.readDB, "SELECT position, stream_id, " + columns + " FROM annals_events " +
-			"WHERE position > ? AND position <= ? ORDER BY position LIMIT ?"},
-		{&s.logTopics, r.readDB, "SELECT position, stream_id, " + columns + " FROM annals_events " +
-			"WHERE position > ? AND position <= ? AND topic IN (SELECT value FROM json_each(?)) ORDER BY position LIMIT ?"},
+	}
+	all := []toPrepare{
 		{&s.maxPosition, r.readDB, "SELECT max(position) FROM annals_events"},
 		{&s.maxTracking, r.readDB, "SELECT position FROM annals_tracking WHERE name = ?"},
-	} {
-		stmt, err := p.db.PrepareContext(ctx, strings.ReplaceAll(p.text, defaultPrefix, r.cfg.prefix)) //nolint:sqlclosecheck // by Close
+		{&s.readSnapshot, r.readDB, "SELECT version, topic, created_at, modified_at, shape, mark, encoding, state " +
+			"FROM annals_snapshots WHERE stream_id = ?"},
+		{&s.recordSnapshot, r.writeDB, "INSERT INTO annals_snapshots " +
+			"(stream_id, version, topic, created_at, modified_at, shape, mark, encoding, state) VALUES (?,?,?,?,?,?,?,?,?) " +
+			"ON CONFLICT (stream_id) DO UPDATE SET version = excluded.version, topic = excluded.topic, created_at = excluded.created_at, " +
+			"modified_at = excluded.modified_at, shape = excluded.shape, mark = excluded.mark, encoding = excluded.encoding, " +
+			"state = excluded.state WHERE excluded.version >= version"},
+	}
+	for i, text := range writerTexts {
+		all = append(all, toPrepare{&s.writer[i], r.writeDB, text})
+	}
+	for i, hash := range []bool{false, true} {
+		all = append(all,
+			toPrepare{&s.streams[i][0], r.readDB, "SELECT " + selection(hash) + ofStream + " LIMIT ?"},
+			toPrepare{&s.streams[i][1], r.readDB, "SELECT " + selection(hash) + ofStream + " DESC LIMIT ?"},
+			toPrepare{&s.logs[i][0], r.readDB, "SELECT position, stream_id, " + selection(hash) + ofLog + inOrder},
+			toPrepare{&s.logs[i][1], r.readDB, "SELECT position, stream_id, " + selection(hash) + ofLog + ofTopics + inOrder},
+		)
+	}
+	for _, p := range all {
+		stmt, err := p.db.PrepareContext(ctx, r.text(p.text)) //nolint:sqlclosecheck // by Close
 		if err != nil {
 			return err
 		}

@@ -67,6 +67,7 @@ type config struct {
 	busyTimeout  time.Duration
 	pollInterval time.Duration
 	mmapSize     int64
+	cacheSize    int64
 	readers      int
 	errorCode    func(error) (int, bool)
 	schema       int // the version of the tables that is worked with
@@ -102,13 +103,20 @@ var validPrefix = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 // most 32, the first a letter. Default: "annals_".
 func WithTablePrefix(prefix string) Option {
 	return option(func(c *config) error {
-		if !validPrefix.MatchString(prefix) || strings.HasPrefix(prefix, "sqlite_") {
-			return fmt.Errorf("WithTablePrefix(%q): a prefix has up to 32 lower-case letters, digits and underscores, "+
-				"the first a letter, and is not sqlite_: %w", prefix, annals.ErrConfiguration)
+		if err := checkPrefix(prefix); err != nil {
+			return err
 		}
 		c.prefix = prefix
 		return nil
 	})
+}
+
+func checkPrefix(prefix string) error {
+	if !validPrefix.MatchString(prefix) || strings.HasPrefix(prefix, "sqlite_") {
+		return fmt.Errorf("WithTablePrefix(%q): a prefix has up to 32 lower-case letters, digits and underscores, "+
+			"the first a letter, and is not sqlite_: %w", prefix, annals.ErrConfiguration)
+	}
+	return nil
 }
 
 // WithBusyTimeout says how long to wait for the write lock while other processes
@@ -149,6 +157,18 @@ func WithMmapSize(bytes int64) Option {
 	})
 }
 
+// WithCacheSize says how many bytes of pages the writer's connection keeps in
+// memory; each reader's keeps a quarter of it. At least 1 MiB. Default: 64,000,000.
+func WithCacheSize(bytes int64) Option {
+	return option(func(c *config) error {
+		if bytes < 1<<20 {
+			return fmt.Errorf("WithCacheSize(%d): less than 1 MiB: %w", bytes, annals.ErrConfiguration)
+		}
+		c.cacheSize = bytes
+		return nil
+	})
+}
+
 // WithReaders says how many connections may read at the same time. Default: 8.
 func WithReaders(n int) Option {
 	return option(func(c *config) error {
@@ -179,6 +199,7 @@ func configure(opts []Option) (config, error) {
 		busyTimeout:  5 * time.Second,
 		pollInterval: 20 * time.Millisecond,
 		mmapSize:     1 << 30,
+		cacheSize:    64_000_000,
 		readers:      8,
 		errorCode:    moderncCode,
 		schema:       schemaVersion,
@@ -210,12 +231,12 @@ func Open(ctx context.Context, path string, opts ...Option) (*Recorder, error) {
 	if err != nil {
 		return nil, &Error{Database: path, Op: "open", Err: err}
 	}
-	writeDB, err := sql.Open("sqlite", cfg.dsn(abs, min(cfg.busyTimeout, lockWait), "cache_size(-64000)"))
+	writeDB, err := sql.Open("sqlite", cfg.dsn(abs, min(cfg.busyTimeout, lockWait), pageCache(cfg.cacheSize)))
 	if err != nil {
 		return nil, &Error{Database: path, Op: "open", Err: err}
 	}
 	writeDB.SetMaxOpenConns(1)
-	readDB, err := sql.Open("sqlite", cfg.dsn(abs, cfg.busyTimeout, "cache_size(-16000)", "query_only(1)"))
+	readDB, err := sql.Open("sqlite", cfg.dsn(abs, cfg.busyTimeout, pageCache(cfg.cacheSize/4), "query_only(1)"))
 	if err != nil {
 		return nil, &Error{Database: path, Op: "open", Err: err}
 	}
@@ -225,6 +246,10 @@ func Open(ctx context.Context, path string, opts ...Option) (*Recorder, error) {
 		cfg: cfg, name: path, writeDB: writeDB, readDB: readDB, opened: []io.Closer{writeDB, readDB},
 	})
 }
+
+// pageCache returns the pragma for a page cache of a size, which SQLite takes in
+// KiB.
+func pageCache(bytes int64) string { return fmt.Sprintf("cache_size(-%d)", bytes/1024) }
 
 // dsn returns the data source name of the driver modernc.org/sqlite.
 func (c *config) dsn(path string, busy time.Duration, pragmas ...string) string {

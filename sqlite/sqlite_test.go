@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,8 +22,8 @@ func backend() recordertest.Backend {
 		Open: func(ctx context.Context, path string) (recordertest.Recorder, error) {
 			return sqlite.Open(ctx, path)
 		},
-		Features:   recordertest.Features{Durable: true, Processes: true, Transactions: true},
-		Statements: &recordertest.Statements{Insert: insertOwn, Count: countOwn},
+		Features:   recordertest.Features{Durable: true, Processes: true, Transactions: true, Snapshots: true, Joins: true},
+		Statements: &recordertest.Statements{Insert: insertOwn, Count: countOwn, Begin: beginOwn},
 		Bare:       newBare,
 	}
 }
@@ -100,6 +101,20 @@ func create(tb testing.TB) string {
 func insertOwn(ctx context.Context, tx any, key string) error {
 	_, err := tx.(*sql.Tx).ExecContext(ctx, "INSERT INTO own (key) VALUES (?)", key)
 	return err
+}
+
+// beginOwn begins a transaction of the user's own, with the write lock.
+func beginOwn(ctx context.Context, path string) (tx any, commit, rollback func() error, err error) {
+	db, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate&_pragma=busy_timeout(60000)&_pragma=journal_mode(WAL)")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	own, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, db.Close())
+	}
+	return own, func() error { return errors.Join(own.Commit(), db.Close()) },
+		func() error { return errors.Join(own.Rollback(), db.Close()) }, nil
 }
 
 func countOwn(ctx context.Context, path, key string) (n int, err error) {

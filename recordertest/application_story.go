@@ -1,0 +1,70 @@
+package recordertest
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/application"
+)
+
+func storyChecks() []check {
+	return []check{
+		{"events carry what the context says, and a story is read back", "B37", Features{}, checkStory},
+	}
+}
+
+func checkStory(t *testing.T, s *store) {
+	ctx, r := s.setup(t)
+	b := openBank(ctx, t, r)
+	other := openBank(ctx, t, (&store{backend: s.backend}).open(ctx, t)) // another application
+	edge := annals.ContextWithMetadata(ctx, annals.Metadata{
+		CorrelationID: "story 1", CausationID: "request 7", Headers: map[string]string{"traceparent": "00-1-2-03"},
+	})
+	b.open(edge, t, "ada", 1)
+	b.open(annals.ContextWithMetadata(ctx, annals.Metadata{CorrelationID: "story 2"}), t, "bob", 1)
+	b.open(ctx, t, "eve", 1)
+	var cause annals.Event
+	for e, err := range b.wallets.Events(ctx, "ada") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Metadata.CorrelationID != "story 1" || e.Metadata.CausationID != "request 7" || e.Metadata.Headers["traceparent"] != "00-1-2-03" {
+			t.Errorf("metadata %+v", e.Metadata)
+		}
+		cause = e
+	}
+	policy := annals.CausedBy(ctx, cause)
+	mine := other.types.New("copy", walletOpened{Owner: "Ada"})
+	annals.Trigger(mine, walletPaid{Payment: "p", Cents: 1}, annals.WithMetadata(annals.Metadata{CausationID: "my own"}))
+	other.save(policy, t, mine)
+
+	story, err := application.Story(ctx, "story 1", other.Application, b.Application)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type line struct{ Stream, Topic, Cause string }
+	var got []line
+	for _, e := range story {
+		got = append(got, line{e.Event.StreamID, e.Event.Topic, e.Event.Metadata.CausationID})
+	}
+	want := []line{
+		{"ada", "Wallet.Opened", "request 7"},
+		{"ada", "Wallet.Paid", "request 7"},
+		{"copy", "Wallet.Opened", cause.ID},
+		{"copy", "Wallet.Paid", "my own"},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("story (-want +got):\n%s", d)
+	}
+	count := 0
+	for n, err := range b.Notifications(ctx, application.Correlation("story 2"), application.Topics("Wallet.Paid")) {
+		if count++; err != nil || n.Event.StreamID != "bob" {
+			t.Errorf("%+v, %v", n, err)
+		}
+	}
+	if count != 1 {
+		t.Errorf("%d events of a story and a topic, want 1", count)
+	}
+}
