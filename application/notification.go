@@ -50,7 +50,10 @@ func (a *Application) read(
 		q := q
 		q.Topics = a.mapper.Topics(q.Topics)
 		for stored, err := range source(ctx, q) {
-			n, err := a.notification(&stored, err)
+			n, err := a.notification(ctx, &stored, err)
+			if _, unknown := n.Event.Data.(annals.Unknown); unknown && !a.keepsUnknown {
+				continue
+			}
 			if err != nil {
 				if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), annals.ErrClosed) {
 					err = annals.ErrClosed
@@ -76,11 +79,11 @@ func (a *Application) untilClosed(parent context.Context) (ctx context.Context, 
 	}
 }
 
-func (a *Application) notification(stored *persistence.Notification, err error) (Notification, error) {
+func (a *Application) notification(ctx context.Context, stored *persistence.Notification, err error) (Notification, error) {
 	if err != nil {
 		return Notification{}, err
 	}
-	e, err := a.mapper.Decode(&stored.StoredEvent)
+	e, err := a.mapper.Decode(ctx, &stored.StoredEvent)
 	if err != nil {
 		return Notification{Position: stored.Position}, fmt.Errorf("position %d: %w", stored.Position, err)
 	}

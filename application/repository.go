@@ -13,49 +13,85 @@ import (
 
 // Repository loads aggregates of one type. It is safe for concurrent use.
 type Repository[A any] struct {
-	app *Application
-	typ *annals.Type[A]
+	app       *Application
+	typ       *annals.Type[A]
+	snapshots bool // the type has snapshots
 }
 
 // NewRepository returns a repository of the application, and makes the events of
-// the type known to it. It panics if a different event of the application has
-// the same topic.
+// the type known to it.
+//
+// It panics where the program is wrong: if a different event of the application
+// has the same topic, if the type is to have snapshots ([WithSnapshots], or the
+// environment) and its state would not survive them, see [annals.SnapshotAs], and
+// if the application has a cache ([WithCache]) and aggregates of the type cannot be
+// copied: give them a method Clone.
 func NewRepository[A any](app *Application, t *annals.Type[A]) *Repository[A] {
-	if err := app.mapper.Register(t); err != nil {
+	r := &Repository[A]{app: app, typ: t}
+	err := app.mapper.Register(t)
+	if _, on := app.snapshots.of(t.Name()); on && err == nil {
+		err = app.mapper.CheckSnapshots(t.SnapshotType())
+		r.snapshots = true
+		app.snapshots.taker(t.Name(), r.snapshot)
+	}
+	if app.cache != nil && err == nil {
+		if err = checkCopies[A](); err != nil {
+			err = fmt.Errorf("WithCache: %w; give it a method Clone() *%s", err, t.Name())
+		}
+	}
+	if err != nil {
 		panic(fmt.Sprintf("application %s: NewRepository: %v", app.name, err))
 	}
-	return &Repository[A]{app: app, typ: t}
+	return r
 }
 
 // Get returns the aggregate as its last event left it. It returns an
 // [*annals.NotFoundError] if there is none or if it was discarded, and
 // [annals.ErrUndecodable] or [annals.ErrUnknownTopic] if an event cannot be read.
+// What the caller does with the aggregate changes nothing for others.
 func (r *Repository[A]) Get(ctx context.Context, id string) (*A, error) {
-	return r.load(ctx, id, persistence.StreamQuery{}, nil)
+	err := r.usable(id)
+	var a *A
+	switch {
+	case err != nil:
+	case r.app.cache != nil:
+		a, err = r.getCached(ctx, id)
+	default:
+		a, err = r.loadStored(ctx, id, 0)
+	}
+	if err != nil {
+		return nil, r.app.errorf("get", err)
+	}
+	return a, nil
 }
 
 // GetVersion returns the aggregate as it was at a version, from 1 on. It returns
 // an [*annals.NotFoundError] if it has no such version.
 func (r *Repository[A]) GetVersion(ctx context.Context, id string, version int64) (*A, error) {
-	at := fmt.Sprintf("at version %d", version)
-	if version < 1 {
-		return nil, r.app.errorf("get", &annals.NotFoundError{Type: r.typ.Name(), ID: id, At: at})
+	err := r.usable(id)
+	var a *A
+	if err == nil && version >= 1 {
+		a, err = r.loadStored(ctx, id, version)
 	}
-	a, err := r.load(ctx, id, persistence.StreamQuery{UpTo: version}, nil)
-	if err == nil && r.typ.AggregateOf(a).Version() < version {
+	if err == nil && (a == nil || r.typ.AggregateOf(a).Version() < version) {
 		err = &annals.NotFoundError{Type: r.typ.Name(), ID: id}
 	}
 	if err != nil {
-		return nil, r.app.errorf("get", notFoundAt(err, at))
+		return nil, r.app.errorf("get", notFoundAt(err, fmt.Sprintf("at version %d", version)))
 	}
 	return a, nil
 }
 
 // GetAt returns the aggregate as it was at a time: with its events in order, up
 // to the first one that is later. It returns an [*annals.NotFoundError] if it
-// did not exist then.
+// did not exist then. It replays from the first event on, without a snapshot.
 func (r *Repository[A]) GetAt(ctx context.Context, id string, t time.Time) (*A, error) {
-	a, err := r.load(ctx, id, persistence.StreamQuery{}, func(e *annals.Event) bool { return e.Time.After(t) })
+	err := r.usable(id)
+	var a *A
+	if err == nil {
+		later := func(e *annals.Event) bool { return e.Time.After(t) }
+		a, err = r.typ.Replay(id, r.events(ctx, id, persistence.StreamQuery{}, later))
+	}
 	if err != nil {
 		return nil, r.app.errorf("get", notFoundAt(err, "at "+t.UTC().Format(time.RFC3339Nano)))
 	}
@@ -79,10 +115,11 @@ func (r *Repository[A]) Events(ctx context.Context, id string) iter.Seq2[annals.
 	}
 }
 
-// Update loads the aggregate, calls decide, and saves. When somebody else saved
-// the aggregate in between, it does all of that again, with growing random
-// pauses, as often as [WithRetries] says; then it returns the conflict. An error
-// of decide is returned as it is, and nothing is saved.
+// Update loads the aggregate, calls decide, and saves, together with further
+// sources such as [Do]. When somebody else saved the aggregate in between, it does
+// all of that again, with growing random pauses, as often as [WithRetries] says;
+// then it returns the conflict. An error of decide is returned as it is, and
+// nothing is saved.
 //
 // A save whose outcome is unknown is repeated a few times. If it stays unknown,
 // the error is [annals.ErrOutcomeUnknown]: calling Update again would decide
@@ -91,35 +128,52 @@ func (r *Repository[A]) Events(ctx context.Context, id string) iter.Seq2[annals.
 // Decide may be called several times, each time with a fresh aggregate: it must
 // have no effect but on the aggregate. For work on several aggregates see
 // [Application.Retry].
-func (r *Repository[A]) Update(ctx context.Context, id string, decide func(*A) error) error {
-	return r.app.retry(ctx, func() (again bool, err error) {
-		a, err := r.Get(ctx, id)
-		if err != nil {
+func (r *Repository[A]) Update(ctx context.Context, id string, decide func(*A) error, with ...Source) error {
+	_, err := r.update(ctx, func() (*A, error) { return r.Get(ctx, id) }, decide, with)
+	return err
+}
+
+// update returns the aggregate as it was saved.
+func (r *Repository[A]) update(
+	ctx context.Context, load func() (*A, error), decide func(*A) error, with []Source,
+) (a *A, err error) {
+	err = r.app.retry(ctx, func() (again bool, err error) {
+		if a, err = load(); err != nil {
 			return false, err
 		}
 		if err := decide(a); err != nil {
 			return false, err
 		}
-		agg := r.typ.AggregateOf(a)
-		_, err = r.app.Save(ctx, agg)
+		sources := append([]Source{r.typ.AggregateOf(a)}, with...)
+		_, err = r.app.Save(ctx, sources...)
 		for n := 0; n < maxRepeats && errors.Is(err, annals.ErrOutcomeUnknown); n++ {
-			_, err = r.app.Save(ctx, agg) // the same events: what is stored is recognised
+			_, err = r.app.Save(ctx, sources...) // the same events: what is stored is recognised
 		}
 		return errors.Is(err, annals.ErrVersionConflict), err
 	})
+	return a, err
 }
 
-// load replays what the query selects, up to the first event for which stop
-// reports true.
-func (r *Repository[A]) load(
-	ctx context.Context, id string, q persistence.StreamQuery, stop func(*annals.Event) bool,
-) (*A, error) {
-	if err := r.usable(id); err != nil {
-		return nil, r.app.errorf("get", err)
+// loadStored returns the aggregate as it was at a version, or as it is for 0, made
+// of its snapshot, if there is one, and the events after it.
+func (r *Repository[A]) loadStored(ctx context.Context, id string, version int64) (a *A, err error) {
+	if r.snapshots {
+		if a, err = loadSnapshot(ctx, r.app, r.typ, id, version); err != nil {
+			return nil, err
+		}
 	}
-	a, err := r.typ.Replay(id, r.events(ctx, id, q, stop))
-	if err != nil {
-		return nil, r.app.errorf("get", err)
+	if a == nil {
+		return r.typ.Replay(id, r.events(ctx, id, persistence.StreamQuery{UpTo: version}, nil))
+	}
+	agg := r.typ.AggregateOf(a)
+	if version > 0 && agg.Version() == version {
+		return a, nil
+	}
+	if err := r.typ.Advance(a, r.events(ctx, id, persistence.StreamQuery{After: agg.Version(), UpTo: version}, nil)); err != nil {
+		return nil, err
+	}
+	if agg.Discarded() {
+		return nil, &annals.NotFoundError{Type: r.typ.Name(), ID: id, Discarded: true}
 	}
 	return a, nil
 }
@@ -131,6 +185,8 @@ func (r *Repository[A]) usable(id string) error {
 	return annals.CheckID("stream id", id)
 }
 
+// events yields what the query selects, up to the first event for which stop
+// reports true.
 func (r *Repository[A]) events(
 	ctx context.Context, id string, q persistence.StreamQuery, stop func(*annals.Event) bool,
 ) iter.Seq2[annals.Event, error] {
@@ -138,12 +194,22 @@ func (r *Repository[A]) events(
 		for stored, err := range r.app.recorder.ReadStream(ctx, id, q) {
 			var e annals.Event
 			if err == nil {
-				e, err = r.app.mapper.Decode(&stored)
+				e, err = r.app.mapper.Decode(ctx, &stored)
 			}
 			if err == nil && stop != nil && stop(&e) {
 				return
 			}
 			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+func sequence(events []annals.Event) iter.Seq2[annals.Event, error] {
+	return func(yield func(annals.Event, error) bool) {
+		for _, e := range events {
+			if !yield(e, nil) {
 				return
 			}
 		}

@@ -1,0 +1,182 @@
+package application
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"sync"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/huandu/go-clone"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/persistence"
+)
+
+// cache keeps the aggregates that were loaded last. What it keeps is its own:
+// what Get returns is a copy, so that nothing that a caller does to it comes back.
+type cache struct {
+	entries *lru.Cache[cacheKey, any] // of *cached[A]
+}
+
+type cacheKey struct{ typ, id string }
+
+// cached is an aggregate that only moves forward, by stored events.
+type cached[A any] struct {
+	mu sync.Mutex
+	a  *A // nil if it cannot be used any more
+}
+
+func newCache(size int) *cache {
+	entries, err := lru.New[cacheKey, any](size)
+	if err != nil {
+		panic(err) // the size is positive
+	}
+	return &cache{entries}
+}
+
+// getCached returns a copy of the cached aggregate, after it was taken on by the
+// events that were stored since.
+func (r *Repository[A]) getCached(ctx context.Context, id string) (*A, error) {
+	key := cacheKey{r.typ.Name(), id}
+	entry, ok := r.app.cache.entries.Get(key)
+	if c, same := entry.(*cached[A]); ok && same {
+		a, err := r.forward(ctx, id, c)
+		if a == nil || err != nil {
+			r.app.cache.entries.Remove(key)
+		}
+		if a != nil || err != nil {
+			return a, err
+		}
+	}
+	a, err := r.loadStored(ctx, id, 0)
+	if err != nil {
+		return nil, err
+	}
+	r.app.cache.entries.Add(key, &cached[A]{a: r.copy(a)})
+	return a, nil
+}
+
+// forward takes a cached aggregate on, and returns a copy; nil if it cannot be
+// used.
+func (r *Repository[A]) forward(ctx context.Context, id string, c *cached[A]) (*A, error) {
+	version := c.version(r.typ)
+	var news []annals.Event
+	for e, err := range r.events(ctx, id, persistence.StreamQuery{After: version}, nil) {
+		if err != nil {
+			return nil, err
+		}
+		news = append(news, e)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.a == nil || version == 0 {
+		return nil, nil //nolint:nilnil // see above
+	}
+	if agg := r.typ.AggregateOf(c.a); len(news) > 0 && news[len(news)-1].Version > agg.Version() {
+		a := c.a
+		c.a = nil // an Apply that panics leaves nothing half done behind
+		if err := r.typ.Advance(a, sequence(news[agg.Version()-version:])); err != nil {
+			return nil, err
+		}
+		c.a = a
+	}
+	if r.typ.AggregateOf(c.a).Discarded() {
+		return nil, &annals.NotFoundError{Type: r.typ.Name(), ID: id, Discarded: true}
+	}
+	return r.copy(c.a), nil
+}
+
+func (c *cached[A]) version(t *annals.Type[A]) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.a == nil {
+		return 0
+	}
+	return t.AggregateOf(c.a).Version()
+}
+
+// cloner is implemented by aggregates that copy themselves.
+type cloner[A any] interface{ Clone() *A }
+
+// copy returns a copy of an aggregate that nobody else uses meanwhile, and that
+// has no pending events.
+func (r *Repository[A]) copy(a *A) *A {
+	agg := r.typ.AggregateOf(a)
+	identity := *agg
+	defer func() { *agg = identity }()
+	*agg = annals.Aggregate{} // it is not for the library to look into
+	var b *A
+	if c, ok := any(a).(cloner[A]); ok {
+		b = c.Clone()
+	} else {
+		b, _ = clone.Slowly(a).(*A) // slowly: what two pointers share stays shared
+	}
+	*r.typ.AggregateOf(b) = identity
+	return b
+}
+
+// checkCopies returns an error for a type of aggregate that copy might not copy
+// well.
+func checkCopies[A any]() error {
+	var a *A
+	if _, ok := any(a).(cloner[A]); ok {
+		return nil
+	}
+	c := copyCheck{values: make(map[reflect.Type]bool), pointers: make(map[reflect.Type]string), seen: make(map[reflect.Type]bool)}
+	t := reflect.TypeFor[A]()
+	if err := c.walk(t, t.String(), false); err != nil {
+		return err
+	}
+	for target, path := range c.pointers {
+		if c.values[target] {
+			return fmt.Errorf("%s may point into the aggregate itself, which also holds a %v by value", path, target)
+		}
+	}
+	return nil
+}
+
+type copyCheck struct {
+	values   map[reflect.Type]bool   // structs that something could point to the inside of
+	pointers map[reflect.Type]string // structs that are pointed to, and where
+	seen     map[reflect.Type]bool
+}
+
+var aggregateType = reflect.TypeFor[annals.Aggregate]()
+
+func (c *copyCheck) walk(t reflect.Type, path string, addressable bool) error {
+	if t.Kind() == reflect.Struct && addressable {
+		c.values[t] = true
+	}
+	if c.seen[t] || t == aggregateType {
+		return nil
+	}
+	c.seen[t] = true
+	switch t.Kind() {
+	case reflect.Struct:
+		if _, ok := reflect.PointerTo(t).MethodByName("MarshalText"); ok {
+			return nil // a value such as time.Time
+		}
+		for f := range t.Fields() {
+			if err := c.walk(f.Type, path+"."+f.Name, true); err != nil {
+				return err
+			}
+		}
+	case reflect.Slice, reflect.Array:
+		return c.walk(t.Elem(), path, true)
+	case reflect.Map:
+		if err := c.walk(t.Key(), path, false); err != nil {
+			return err
+		}
+		return c.walk(t.Elem(), path, false)
+	case reflect.Pointer:
+		if _, ok := c.pointers[t.Elem()]; !ok && t.Elem().Kind() == reflect.Struct {
+			c.pointers[t.Elem()] = path
+		}
+		return c.walk(t.Elem(), path, false)
+	case reflect.Func, reflect.Chan, reflect.UnsafePointer:
+		return fmt.Errorf("%s is a %v, which cannot be copied", path, t.Kind())
+	default:
+	}
+	return nil
+}

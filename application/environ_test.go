@@ -1,0 +1,198 @@
+package application_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/application"
+	"github.com/annals-es/annals/memory"
+	"github.com/annals-es/annals/persistence"
+)
+
+// keeper is a recorder driver that opens one and the same recorder.
+func keeper(r persistence.Recorder) persistence.Driver {
+	return persistence.Driver{
+		Name: "keeper",
+		Recorder: func(_ context.Context, s *persistence.Settings) (persistence.Recorder, error) {
+			s.Int("KEEPER_SIZE", 1, 1, 10)
+			return open1(r), s.Err()
+		},
+		Settings: []persistence.Setting{{Key: "KEEPER_SIZE"}},
+	}
+}
+
+// unclosed is a recorder that stays open when an application closes it, and counts that.
+type unclosed struct {
+	*memory.Recorder
+
+	closed int
+}
+
+func (u *unclosed) Close() error { u.closed++; return nil }
+
+func open1(r persistence.Recorder) persistence.Recorder { return r }
+
+// secret is a key of AES in base64.
+var secret = base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))
+
+// B35.
+func TestEnvironmentConfiguresTheApplication(t *testing.T) {
+	t.Parallel()
+	u := &unclosed{Recorder: memory.New()}
+	environ := []string{
+		"RECORDER=memory", "SCHOOL_RECORDER=keeper", "COMPRESSOR=zlib", "CIPHER=aesgcm", "CIPHER_KEYS=k1:" + secret,
+		"SCHOOL_SNAPSHOTS=Dog:2", "CACHE=10", "HASH_CHAIN=true", "UNKNOWN_EVENTS=skip", "RETRIES=3", "OTHER_RECORDER=nothing", "odd",
+	}
+	s := open(t, application.FromEnviron(environ, keeper(u)))
+	s.register(t, "fido", "sit", "roll", strings.Repeat("jump ", 100))
+	if dog, err := s.dogs.Get(t.Context(), "fido"); err != nil || len(dog.Tricks) != 3 {
+		t.Fatalf("%+v, %v", dog, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if u.closed != 1 {
+		t.Errorf("the recorder was closed %d times", u.closed)
+	}
+	var encodings []string
+	for n, err := range u.ReadLog(t.Context(), persistence.LogQuery{Hash: true}) {
+		if err != nil || len(n.Hash) == 0 {
+			t.Errorf("no hash: %v", err)
+		}
+		encodings = append(encodings, n.Encoding)
+	}
+	if want := []string{"1:json+aesgcm", "1:json+aesgcm", "1:json+aesgcm", "1:json+zlib+aesgcm"}; !slices.Equal(encodings, want) {
+		t.Errorf("encodings %q", encodings)
+	}
+	if _, ok, err := u.ReadSnapshot(t.Context(), "fido"); !ok || err != nil {
+		t.Errorf("no snapshot: %v", err)
+	}
+}
+
+// B35.
+func TestOptionGoesBeforeTheEnvironment(t *testing.T) {
+	t.Parallel()
+	r := memory.New()
+	s := open(t,
+		application.WithRecorder(r), application.WithCompressor(nil), application.WithCache(0), application.WithRetries(1),
+		application.FromEnviron([]string{"RECORDER=keeper", "COMPRESSOR=zlib"}, keeper(memory.New())))
+	s.register(t, "fido", strings.Repeat("jump ", 100))
+	for n, err := range r.ReadLog(t.Context(), persistence.LogQuery{}) {
+		if err != nil || n.Encoding != "1:json" {
+			t.Errorf("encoding %q, %v", n.Encoding, err)
+		}
+	}
+	if p, ok, err := r.MaxPosition(t.Context()); !ok || p != 2 || err != nil {
+		t.Errorf("the recorder of the option has %d events, %v", p, err)
+	}
+}
+
+// B35.
+func TestABadValueFailsTheOpeningAndNamesItsKey(t *testing.T) {
+	t.Parallel()
+	short := base64.StdEncoding.EncodeToString([]byte("short"))
+	for _, c := range []struct {
+		environ []string
+		keys    []string
+	}{
+		{[]string{"RECORDER=oracle"}, []string{"RECORDER"}},
+		{[]string{"SCHOOL_RECORDER=oracle", "RECORDER=memory"}, []string{"SCHOOL_RECORDER"}},
+		{[]string{"COMPRESSOR=oracle", "SCHOOL_TRANSCODER=oracle"}, []string{"COMPRESSOR", "SCHOOL_TRANSCODER"}},
+		{[]string{"CIPHER=oracle"}, []string{"CIPHER"}},
+		{[]string{"CIPHER=aesgcm"}, []string{"CIPHER_KEYS"}},
+		{[]string{"CIPHER=aesgcm", "CIPHER_KEYS=oracle"}, []string{"CIPHER_KEYS"}},
+		{[]string{"CIPHER=aesgcm", "SCHOOL_CIPHER_KEYS=k1:oracle!"}, []string{"SCHOOL_CIPHER_KEYS"}},
+		{[]string{"CIPHER=aesgcm", "CIPHER_KEYS=k1:" + short}, []string{"CIPHER_KEYS"}},
+		{[]string{"CIPHER=aesgcm", "CIPHER_KEYS=k1:" + secret, "CIPHER_KEY=oracle"}, []string{"CIPHER_KEY"}},
+		{[]string{"SNAPSHOTS=oracle"}, []string{"SNAPSHOTS"}},
+		{[]string{"SNAPSHOTS=Dog:oracle"}, []string{"SNAPSHOTS"}},
+		{[]string{"SNAPSHOTS=-1"}, []string{"SNAPSHOTS"}},
+		{[]string{"SNAPSHOTS=Dog:1,Dog:2"}, []string{"SNAPSHOTS"}},
+		{[]string{"CACHE=oracle", "RETRIES=-1", "HASH_CHAIN=oracle"}, []string{"CACHE", "RETRIES", "HASH_CHAIN"}},
+		{[]string{"UNKNOWN_EVENTS=oracle"}, []string{"UNKNOWN_EVENTS"}},
+		{[]string{"MIGRATE=oracle"}, []string{"MIGRATE"}},
+		{[]string{"RECORDER=keeper", "SCHOOL_KEEPER_SIZE=oracle"}, []string{"SCHOOL_KEEPER_SIZE"}},
+		{[]string{"ZLIB_LEVEL=oracle"}, []string{"ZLIB_LEVEL"}},
+	} {
+		t.Run(strings.Join(c.keys, " "), func(t *testing.T) {
+			t.Parallel()
+			_, err := application.Open(t.Context(), "school", application.FromEnviron(c.environ, keeper(memory.New())))
+			wantError(t, err, annals.ErrConfiguration, c.keys...)
+			wantNoOracle(t, err, c.environ)
+			if setting, ok := errors.AsType[*persistence.SettingError](err); !ok || setting.Key != c.keys[0] && len(c.keys) == 1 {
+				t.Errorf("got %#v, want a *SettingError of %s", setting, c.keys[0])
+			}
+		})
+	}
+}
+
+// wantNoOracle fails if the error quotes the value of a setting.
+func wantNoOracle(t *testing.T, err error, environ []string) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	for _, text := range []string{"oracle", secret} {
+		if strings.Contains(err.Error(), text) {
+			t.Errorf("the error of %q quotes a value: %v", environ, err)
+		}
+	}
+}
+
+// B35.
+func TestDriversAreCheckedAtOpening(t *testing.T) {
+	t.Parallel()
+	_, err := application.Open(t.Context(), "school", application.FromEnviron(nil, persistence.Driver{Name: "Oracle"}))
+	wantError(t, err, annals.ErrConfiguration, "Oracle")
+}
+
+// FuzzEnvironment opens applications on any environment: it opens, or the error is one of
+// configuration that does not tell the values. B35.
+func FuzzEnvironment(f *testing.F) {
+	f.Add("RECORDER", "memory", "SCHOOL_CACHE", "10")
+	f.Add("SNAPSHOTS", "Dog:100,Cat:50", "CIPHER_KEYS", "k:"+secret)
+	f.Add("SNAPSHOTS", "10", "CIPHER", "aesgcm")
+	f.Add("COMPRESSOR", "zlib", "ZLIB_LEVEL", "9")
+	f.Add("HASH_CHAIN", "on", "UNKNOWN_EVENTS", "keep")
+	f.Fuzz(func(t *testing.T, key1, value1, key2, value2 string) {
+		environ := []string{key1 + "=" + value1, key2 + "=" + value2}
+		app, err := application.Open(t.Context(), "school", application.FromEnviron(environ))
+		if err != nil {
+			if !errors.Is(err, annals.ErrConfiguration) {
+				t.Fatalf("%q: %v", environ, err)
+			}
+			for _, value := range []string{value1, value2} {
+				if len(value) > 20 && strings.Contains(err.Error(), value) {
+					t.Fatalf("the error tells a value: %v", err)
+				}
+			}
+			return
+		}
+		if err := app.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// B35: the settings are documented, each once.
+func TestSettingsAreListedOnce(t *testing.T) {
+	t.Parallel()
+	seen := make(map[string]bool)
+	for _, s := range application.Settings(keeper(memory.New())) {
+		if s.Key == "" || seen[s.Key] {
+			t.Errorf("%q is there twice, or empty", s.Key)
+		}
+		seen[s.Key] = true
+	}
+	for _, key := range []string{"RECORDER", "CIPHER_KEYS", "ZLIB_LEVEL", "KEEPER_SIZE"} {
+		if !seen[key] {
+			t.Errorf("%s is not there: %s", key, fmt.Sprint(seen))
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package application
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/persistence"
+)
+
+// Log is a stream of events that stand for themselves, without an aggregate: the
+// ids of all pages, say, in the order in which they were made. It is safe for
+// concurrent use.
+type Log[E any] struct {
+	app *Application
+	typ *annals.LogType[E]
+	id  string
+}
+
+// Entry is an event of a [Log].
+type Entry[E any] struct {
+	// Event is the event with its envelope. Its Version is its place in the log,
+	// from 1 on.
+	Event annals.Event
+	// Data is the event itself.
+	Data E
+}
+
+// Range selects entries of a log. Its zero value selects all, in order.
+type Range struct {
+	// After excludes the versions up to this one. Defaults to 0: from the first.
+	After int64
+	// UpTo is the last version. Defaults to 0: no bound.
+	UpTo int64
+	// Descending yields the last entry first. Defaults to false.
+	Descending bool
+	// Limit is the greatest number of entries. Defaults to 0: no limit.
+	Limit int
+}
+
+// NewLog returns the log that is stored in the stream with the id, and makes its
+// events known to the application. It panics if a different event of the
+// application has the same topic.
+func NewLog[E any](app *Application, t *annals.LogType[E], id string) *Log[E] {
+	if err := app.mapper.Register(t); err != nil {
+		panic(fmt.Sprintf("application %s: NewLog: %v", app.name, err))
+	}
+	return &Log[E]{app: app, typ: t, id: id}
+}
+
+// Append adds an entry at the end. When somebody else was first it tries again, as
+// often as [WithRetries] says.
+func (l *Log[E]) Append(ctx context.Context, e E, opts ...annals.TriggerOption) (recordings Recordings, err error) {
+	err = l.app.retry(ctx, func() (again bool, err error) {
+		next, err := l.Next(ctx, e, opts...)
+		if err != nil {
+			return false, err
+		}
+		recordings, err = l.app.Save(ctx, next)
+		for n := 0; n < maxRepeats && errors.Is(err, annals.ErrOutcomeUnknown); n++ {
+			recordings, err = l.app.Save(ctx, next)
+		}
+		return errors.Is(err, annals.ErrVersionConflict), err
+	})
+	return recordings, err
+}
+
+// Next returns the next entry, to be saved together with others. When somebody
+// else is first, the save gives [annals.ErrVersionConflict]; see
+// [Application.Retry].
+//
+//	next, err := pages.Next(ctx, PageCreated{ID: page.ID()})
+//	…
+//	_, err = wiki.Save(ctx, page, next)
+func (l *Log[E]) Next(ctx context.Context, e E, opts ...annals.TriggerOption) (Source, error) {
+	version := int64(1)
+	last, err := l.Last(ctx)
+	switch {
+	case err == nil:
+		version = last.Event.Version + 1
+	case !errors.Is(err, annals.ErrNotFound):
+		return nil, err
+	}
+	return &events{l.typ.Event(l.id, version, e, opts...)}, nil
+}
+
+// First returns the first entry. It returns an [*annals.NotFoundError] if there is
+// none.
+func (l *Log[E]) First(ctx context.Context) (Entry[E], error) {
+	return l.one(ctx, Range{Limit: 1})
+}
+
+// Last returns the last entry. It returns an [*annals.NotFoundError] if there is
+// none.
+func (l *Log[E]) Last(ctx context.Context) (Entry[E], error) {
+	return l.one(ctx, Range{Limit: 1, Descending: true})
+}
+
+func (l *Log[E]) one(ctx context.Context, r Range) (Entry[E], error) {
+	for e, err := range l.Entries(ctx, r) {
+		return e, err
+	}
+	return Entry[E]{}, l.app.errorf("get", &annals.NotFoundError{Type: l.typ.Name(), ID: l.id, At: "(it has no entries)"})
+}
+
+// Entries yields entries in order. An error is the last that it yields.
+func (l *Log[E]) Entries(ctx context.Context, r Range) iter.Seq2[Entry[E], error] {
+	return func(yield func(Entry[E], error) bool) {
+		err := l.app.usable()
+		if err == nil {
+			err = annals.CheckID("stream id", l.id)
+		}
+		if err != nil {
+			yield(Entry[E]{}, l.app.errorf("read log", err))
+			return
+		}
+		q := persistence.StreamQuery{After: r.After, UpTo: r.UpTo, Descending: r.Descending, Limit: r.Limit}
+		for stored, err := range l.app.recorder.ReadStream(ctx, l.id, q) {
+			var entry Entry[E]
+			if err == nil {
+				entry, err = l.entry(ctx, &stored)
+			}
+			if !yield(entry, l.app.errorf("read log", err)) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (l *Log[E]) entry(ctx context.Context, stored *persistence.StoredEvent) (Entry[E], error) {
+	e, err := l.app.mapper.Decode(ctx, stored)
+	if err != nil {
+		return Entry[E]{}, err
+	}
+	data, ok := e.Data.(E)
+	if !ok {
+		return Entry[E]{}, &annals.UnknownTopicError{
+			Topic: e.Topic, StreamID: e.StreamID, Version: e.Version, Where: "DefineLog(\"" + l.typ.Name() + "\")",
+		}
+	}
+	return Entry[E]{Event: e, Data: data}, nil
+}

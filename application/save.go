@@ -1,0 +1,221 @@
+package application
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/persistence"
+)
+
+// Source is what [Application.Save] takes: an aggregate, what [Log.Next] returns,
+// [Do] or [Join].
+type Source interface {
+	// PendingEvents returns the events to save, in order.
+	PendingEvents() []annals.Event
+	// CollectEvents returns the same events and forgets them.
+	CollectEvents() []annals.Event
+}
+
+// Save stores the pending events of the aggregates in one atomic step, and
+// returns one recording per event, in order. The aggregates forget their pending
+// events once they are stored. Saving nothing returns nothing. What the metadata
+// of an event leave empty is taken from the context, see
+// [annals.ContextWithMetadata].
+//
+// If it fails, the events stay pending, and nothing is stored, unless the error
+// is [annals.ErrOutcomeUnknown]: then repeat the same save, which stores nothing
+// twice. On [annals.ErrVersionConflict] somebody else was first: load the
+// aggregate again and decide again, see [Repository.Update]. An event that would
+// not come back as it is gives [annals.ErrUnencodable].
+func (a *Application) Save(ctx context.Context, sources ...Source) (Recordings, error) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if a.closed || a.closing.Err() != nil {
+		return nil, a.errorf("save", annals.ErrClosed)
+	}
+	s, err := a.prepare(ctx, sources)
+	if err == nil && (len(s.recordings) > 0 || s.batch.Do != nil) {
+		err = a.record(ctx, s)
+	}
+	if err != nil {
+		return nil, a.errorf("save", err)
+	}
+	for _, source := range sources {
+		source.CollectEvents()
+	}
+	return s.recordings, nil
+}
+
+// save is what one call of Save stores.
+type save struct {
+	batch      persistence.Batch
+	recordings Recordings
+	join       *join // nil: a transaction of its own
+}
+
+// prepare encodes the pending events, and takes the other sources apart.
+func (a *Application) prepare(ctx context.Context, sources []Source) (*save, error) {
+	s := new(save)
+	for i, source := range sources {
+		if source == nil {
+			return nil, fmt.Errorf("aggregate %d is nil: %w", i+1, annals.ErrConfiguration)
+		}
+		if step, ok := source.(step); ok {
+			if err := step.addTo(s); err != nil {
+				return nil, err
+			}
+		}
+		for _, e := range source.PendingEvents() {
+			e = e.WithContext(ctx)
+			stored, err := a.mapper.Encode(ctx, &e)
+			if err != nil {
+				return nil, err
+			}
+			s.batch.Events = append(s.batch.Events, stored)
+			s.recordings = append(s.recordings, Notification{Event: e})
+		}
+	}
+	return s, checkSources(sources, &s.batch)
+}
+
+// checkSources finds what is no conflict with what is stored, but one within the
+// save: the same aggregate given twice, or two that were loaded of one stream.
+func checkSources(sources []Source, b *persistence.Batch) error {
+	if len(sources) < 2 {
+		return nil
+	}
+	err := b.Check()
+	if conflict, ok := errors.AsType[*annals.VersionConflictError](err); ok {
+		return fmt.Errorf("stream %q is there twice, with versions that do not follow each other; pass each aggregate once: %w",
+			conflict.StreamID, annals.ErrConfiguration)
+	}
+	return err
+}
+
+// record stores the save, and starts what follows a save.
+func (a *Application) record(ctx context.Context, s *save) (err error) {
+	if a.chain != nil {
+		if err := a.chain.Link(ctx, s.batch.Events); err != nil {
+			return err
+		}
+	}
+	var positions []int64
+	if s.join != nil {
+		positions, err = s.join.record(ctx, a.recorder, s.batch)
+	} else {
+		positions, err = a.recorder.Record(ctx, s.batch)
+	}
+	if err != nil {
+		return err
+	}
+	for i := range s.recordings {
+		s.recordings[i].Position = positions[i]
+	}
+	if s.join != nil {
+		return nil // nothing is certain before the caller commits
+	}
+	if a.chain != nil {
+		a.chain.Stored(s.batch.Events)
+	}
+	a.snapshots.saved(s.batch.Events)
+	return nil
+}
+
+// step is a source that has no events, but a say in how the others are stored.
+type step interface{ addTo(s *save) error }
+
+// noEvents makes a step a Source.
+type noEvents struct{}
+
+func (noEvents) PendingEvents() []annals.Event { return nil }
+func (noEvents) CollectEvents() []annals.Event { return nil }
+
+// Do adds the caller's own statements to a save: one commit, one rollback. The
+// function is called with the recorder's transaction, a *sql.Tx for SQL
+// databases, after the events are written; its error undoes the save, and is
+// returned as it is. It is not called for a save that is recognised as stored
+// already.
+//
+//	_, err := school.Save(ctx, dog, application.Do(func(ctx context.Context, tx *sql.Tx) error {
+//		_, err := tx.ExecContext(ctx, `UPDATE kennel SET dogs = dogs + 1`)
+//		return err
+//	}))
+//
+// The save gives [annals.ErrUnsupported] on a recorder with other transactions,
+// or with none. Several are called in order.
+func Do[Tx any](f func(ctx context.Context, tx Tx) error) Source {
+	return do{f: func(ctx context.Context, tx any) error {
+		t, ok := tx.(Tx)
+		if !ok {
+			return fmt.Errorf("application: Do wants a transaction of type %v, and the recorder has %T: %w",
+				reflect.TypeFor[Tx](), tx, annals.ErrUnsupported)
+		}
+		return f(ctx, t)
+	}}
+}
+
+type do struct {
+	noEvents
+
+	f func(ctx context.Context, tx any) error
+}
+
+func (d do) addTo(s *save) error {
+	before := s.batch.Do
+	s.batch.Do = func(ctx context.Context, tx any) error {
+		if before != nil {
+			if err := before(ctx, tx); err != nil {
+				return err
+			}
+		}
+		return d.f(ctx, tx)
+	}
+	return nil
+}
+
+// Join makes a save part of the caller's own transaction, a *sql.Tx for SQL
+// databases: what it stores becomes visible when the caller commits.
+//
+//	_, err := school.Save(ctx, dog, application.Join(tx))
+//
+// If the caller rolls back, nothing is stored, and the aggregates have to be
+// thrown away: they have forgotten their events. A version conflict leaves the
+// transaction usable. Snapshots are left to later saves. The save gives
+// [annals.ErrUnsupported] on a recorder that cannot do it.
+func Join(tx any) Source { return join{tx: tx} }
+
+type join struct {
+	noEvents
+
+	tx any
+}
+
+func (j join) addTo(s *save) error {
+	if s.join != nil {
+		return fmt.Errorf("Join is there twice: %w", annals.ErrConfiguration)
+	}
+	s.join = &j
+	return nil
+}
+
+func (j join) record(ctx context.Context, r persistence.Recorder, b persistence.Batch) ([]int64, error) {
+	recorder, ok := r.(persistence.TxRecorder)
+	if !ok {
+		return nil, fmt.Errorf("application: Join: a %T cannot save in a transaction of the caller: %w", r, annals.ErrUnsupported)
+	}
+	return recorder.RecordTx(ctx, j.tx, b)
+}
+
+// events is a source of events without an aggregate.
+type events []annals.Event
+
+func (e *events) PendingEvents() []annals.Event { return *e }
+
+func (e *events) CollectEvents() []annals.Event {
+	collected := *e
+	*e = nil
+	return collected
+}
