@@ -13,6 +13,15 @@ require (
 )
 
 require (
+	github.com/fxamacker/cbor/v2 v2.9.6 // indirect
+	github.com/huandu/go-clone v1.7.3 // indirect
+	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/x448/float16 v0.8.4 // indirect
+)
+
+require (
+	github.com/annals-es/annals/persistence/cbor v0.0.0
+	github.com/annals-es/annals/persistence/zstd v0.0.0
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/go-json-experiment/json v1.27.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
@@ -30,3 +39,7 @@ replace (
 	github.com/annals-es/annals => ../
 	github.com/annals-es/annals/sqlite => ../sqlite
 )
+
+replace github.com/annals-es/annals/persistence/cbor => ../persistence/cbor
+
+replace github.com/annals-es/annals/persistence/zstd => ../persistence/zstd

@@ -25,10 +25,15 @@ type floor struct {
 // floors is the table. A folder belongs to the first row that names it.
 var floors = []floor{
 	{"0", []string{"."}, nil, "imports no other package of ours"},
-	{"1a", []string{"persistence"}, []string{"0"}, "may import floor 0 only"},
+	{
+		"for tests", []string{"recordertest", "annalstest", "persistence/internal/transcodertest"},
+		[]string{"0", "1a", "1b", "2"}, "may import floors 0-2, but no recorder with a driver",
+	},
+	{"1 below the contracts", []string{"persistence/internal/..."}, []string{"0"}, "may import floor 0 only"},
+	{"1a", []string{"persistence"}, []string{"0", "1 below the contracts"}, "may import floor 0 only"},
 	{
 		"1b", []string{"memory", "persistence/..."},
-		[]string{"0", "1a"}, "may import floor 0 and persistence only",
+		[]string{"0", "1 below the contracts", "1a"}, "may import floor 0 and persistence only",
 	},
 	{
 		"1b with a driver", []string{"sqlite", "postgres", "mysql", "jetstream"},
@@ -47,10 +52,6 @@ var floors = []floor{
 		[]string{"0", "1a", "1b", "2", "3"}, "may import floors 0-3, but no recorder with a driver",
 	},
 	{"5", []string{"cmd/...", "examples/...", "benchmarks/..."}, []string{anything}, "may import anything"},
-	{
-		"for tests", []string{"recordertest", "annalstest"},
-		[]string{"0", "1a", "1b", "2"}, "may import floors 0-2, but no recorder with a driver",
-	},
 	{"of checks", []string{"internal/archtest", "internal/doctest"}, nil, "imports no package of ours"},
 }
 

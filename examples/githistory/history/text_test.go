@@ -73,7 +73,7 @@ func FuzzPath(f *testing.F) {
 			Touch: history.Touch{Path: history.Path(raw), Author: history.Text(raw)},
 			From:  history.Path(raw),
 		}
-		data, err := persistence.JSON().Encode(event)
+		data, err := persistence.JSON().Encode(nil, event)
 		if err != nil {
 			t.Fatal(err)
 		}
