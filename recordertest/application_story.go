@@ -12,6 +12,7 @@ import (
 func storyChecks() []check {
 	return []check{
 		{"events carry what the context says, and a story is read back", "B37", Features{}, checkStory},
+		{"a story is followed while it goes on", "B37, B40", Features{}, checkStoryGoesOn},
 	}
 }
 
@@ -19,9 +20,10 @@ func checkStory(t *testing.T, s *store) {
 	ctx, r := s.setup(t)
 	b := openBank(ctx, t, r)
 	other := openBank(ctx, t, (&store{backend: s.backend}).open(ctx, t)) // another application
-	edge := annals.ContextWithMetadata(ctx, annals.Metadata{
+	request := annals.Metadata{
 		CorrelationID: "story 1", CausationID: "request 7", Headers: map[string]string{"traceparent": "00-1-2-03"},
-	})
+	}
+	edge := annals.ContextWithMetadata(ctx, request)
 	b.open(edge, t, "ada", 1)
 	b.open(annals.ContextWithMetadata(ctx, annals.Metadata{CorrelationID: "story 2"}), t, "bob", 1)
 	b.open(ctx, t, "eve", 1)
@@ -30,8 +32,8 @@ func checkStory(t *testing.T, s *store) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e.Metadata.CorrelationID != "story 1" || e.Metadata.CausationID != "request 7" || e.Metadata.Headers["traceparent"] != "00-1-2-03" {
-			t.Errorf("metadata %+v", e.Metadata)
+		if d := cmp.Diff(request, e.Metadata); d != "" {
+			t.Errorf("metadata (-want +got):\n%s", d)
 		}
 		cause = e
 	}
@@ -66,5 +68,32 @@ func checkStory(t *testing.T, s *store) {
 	}
 	if count != 1 {
 		t.Errorf("%d events of a story and a topic, want 1", count)
+	}
+}
+
+func checkStoryGoesOn(t *testing.T, s *store) {
+	ctx, r := s.setup(t)
+	b := openBank(ctx, t, r)
+	story := annals.ContextWithMetadata(ctx, annals.Metadata{CorrelationID: "story"})
+	b.open(story, t, "ada", 1)
+	b.open(ctx, t, "bob", 1)
+	var got []string
+	for n, err := range b.Subscribe(ctx, application.Correlation("story"), application.Limit(4)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, n.Event.StreamID+" "+n.Event.Topic)
+		if len(got) == 2 { // all that there was
+			b.pay(ctx, t, "bob", 3)
+			b.pay(story, t, "ada", 1)
+		}
+		if len(got) == 3 {
+			b.pay(ctx, t, "ada", 1)
+			b.open(annals.CausedBy(ctx, n.Event), t, "eve", 0)
+		}
+	}
+	want := []string{"ada Wallet.Opened", "ada Wallet.Paid", "ada Wallet.Paid", "eve Wallet.Opened"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("what follows differs (-want +got):\n%s", d)
 	}
 }
