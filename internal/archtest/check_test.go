@@ -85,6 +85,21 @@ func TestAnImportIsHeldToTheFloors(t *testing.T) {
 			ok,
 		},
 		{
+			"the edge rests on the domain",
+			source{"correlation/middleware.go", "correlation", []string{"net/http", ours}},
+			ok,
+		},
+		{
+			"the edge needs no application",
+			source{"correlation/middleware.go", "correlation", []string{ours + "/application"}},
+			"correlation imports application of floor 2: floor 4 at the edge may import floor 0 only",
+		},
+		{
+			"a test of the edge imports what it needs",
+			source{"correlation/story_test.go", "correlation_test", []string{ours, ours + "/application"}},
+			ok,
+		},
+		{
 			"a program imports anything",
 			source{"examples/school/main.go", "main", []string{ours + "/sqlite", ours + "/cluster", ours + "/annalstest"}},
 			ok,
