@@ -37,13 +37,15 @@ type Compressor interface {
 
 // Cipher encrypts bytes and binds them to associated data, which must be the
 // same when they are opened. It must be safe for concurrent use, and refuse what
-// was altered.
+// was altered. If it cannot tell, because a key service does not answer, its error
+// must be [ErrUnavailable]. Its errors hold no data and no key.
 type Cipher interface {
 	// Name is stored with each event: lower-case letters and digits.
 	Name() string
 	// Encrypt appends the encrypted plaintext to dst. The context is that of the
-	// save, for those who have to fetch a key.
+	// save, for those who have to fetch a key. It must keep none of the slices.
 	Encrypt(ctx context.Context, dst, plaintext, associated []byte) ([]byte, error)
-	// Decrypt appends the plaintext of what Encrypt made to dst.
+	// Decrypt appends the plaintext of what Encrypt made to dst. The context is that
+	// of the read.
 	Decrypt(ctx context.Context, dst, ciphertext, associated []byte) ([]byte, error)
 }

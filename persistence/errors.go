@@ -33,6 +33,10 @@ var (
 	ErrCorrupt = errors.New("damaged database")
 )
 
+// ErrUnavailable says that what a codec needs did not answer: a key service, say. It
+// tells nothing about the event. Try again.
+var ErrUnavailable = errors.New("not available")
+
 // SchemaError says which version of the tables was found. It is [ErrSchema].
 type SchemaError struct {
 	// Where names the database and the tables.
@@ -62,7 +66,7 @@ func (e *SchemaError) Error() string {
 func (e *SchemaError) Is(target error) bool { return target == ErrSchema }
 
 // EncodeError says which event could not be encoded. Nothing was stored. It is
-// [annals.ErrUnencodable].
+// [annals.ErrUnencodable], unless it is [ErrUnavailable].
 type EncodeError struct {
 	Topic    string
 	StreamID string
@@ -76,14 +80,16 @@ func (e *EncodeError) Error() string {
 	return fmt.Sprintf("persistence: cannot encode %s, version %d of stream %q: %v", e.Topic, e.Version, e.StreamID, e.Err)
 }
 
-// Is reports whether target is [annals.ErrUnencodable].
-func (e *EncodeError) Is(target error) bool { return target == annals.ErrUnencodable }
+// Is reports whether target is [annals.ErrUnencodable], and the event is to blame.
+func (e *EncodeError) Is(target error) bool {
+	return target == annals.ErrUnencodable && !errors.Is(e.Err, ErrUnavailable)
+}
 
 // Unwrap returns the reason.
 func (e *EncodeError) Unwrap() error { return e.Err }
 
 // DecodeError says which stored event could not be read. It is
-// [annals.ErrUndecodable].
+// [annals.ErrUndecodable], unless it is [ErrUnavailable].
 type DecodeError struct {
 	Topic    string
 	StreamID string
@@ -97,8 +103,10 @@ func (e *DecodeError) Error() string {
 	return fmt.Sprintf("persistence: cannot decode %s, version %d of stream %q: %v", e.Topic, e.Version, e.StreamID, e.Err)
 }
 
-// Is reports whether target is [annals.ErrUndecodable].
-func (e *DecodeError) Is(target error) bool { return target == annals.ErrUndecodable }
+// Is reports whether target is [annals.ErrUndecodable], and the event is to blame.
+func (e *DecodeError) Is(target error) bool {
+	return target == annals.ErrUndecodable && !errors.Is(e.Err, ErrUnavailable)
+}
 
 // Unwrap returns the reason.
 func (e *DecodeError) Unwrap() error { return e.Err }

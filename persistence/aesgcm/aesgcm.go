@@ -6,32 +6,26 @@ package aesgcm
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
+	"unique"
 
 	"github.com/annals-es/annals/persistence"
 )
 
-// ErrNotAuthentic: what is to be opened was not made by the key for this place: it
-// was altered, cut or moved, or the key with this id is another one than that which
-// encrypted.
-var ErrNotAuthentic = errors.New("aesgcm: the data is altered, cut or moved, or the key is another one")
-
 // The stored form is: version 1, the length of the key's id, the id, a nonce of 12
-// bytes, the ciphertext, a tag of 16 bytes. What stands before the nonce is
-// authenticated together with the associated data.
+// bytes, the ciphertext, a tag of 16 bytes. What is authenticated besides is all that
+// stands before the nonce, and then the associated data.
 const (
 	formatVersion = 1
-	minSealed     = 12 + 16 // a nonce and a tag
+	prefix        = 2       // version and length
+	minSealed     = 12 + 16 // nonce and tag
 )
 
 // Cipher encrypts by the keys of a source. It is safe for concurrent use.
 type Cipher struct {
-	keys    Source
-	scratch sync.Pool // of *[]byte, for associated data
+	keys  Source
+	bound sync.Pool // of *[]byte, for what is authenticated besides
 }
 
 var _ persistence.Cipher = (*Cipher)(nil)
@@ -41,7 +35,7 @@ var _ persistence.Cipher = (*Cipher)(nil)
 // Each encryption takes a random nonce of 96 bits: give a key at most 2^32 events,
 // and then go on to a new one.
 func New(keys Source) *Cipher {
-	if keys == nil {
+	if ring, ok := keys.(*Ring); keys == nil || ok && ring == nil {
 		panic("aesgcm: New: the source of keys is nil")
 	}
 	return &Cipher{keys: keys}
@@ -50,121 +44,72 @@ func New(keys Source) *Cipher {
 // Name returns "aesgcm".
 func (*Cipher) Name() string { return "aesgcm" }
 
-// Encrypt appends the encrypted plaintext to dst, which must not overlap it. It
-// returns the error of the source if that has no current key.
+// Encrypt appends the encrypted plaintext to dst, which must not overlap it: its
+// length, that of the key's id, and 30 bytes. It returns a [*KeyError] if the source
+// has no current key, and a [*SourceError] if the source failed.
 func (c *Cipher) Encrypt(ctx context.Context, dst, plaintext, associated []byte) ([]byte, error) {
-	key, err := c.keys.Current(ctx)
-	if err == nil && key.aead == nil {
-		err = &KeyError{ID: key.id, Reason: "is the zero Key"}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the current key: %w", err)
-	}
-	header := len(dst)
-	dst = append(dst, formatVersion, byte(len(key.id)))
-	dst = append(dst, key.id...)
-	bound := c.bind(dst[header:], associated)
-	defer c.scratch.Put(bound)
-	return key.aead.Seal(dst, nil, plaintext, *bound), nil
-}
-
-// Decrypt appends the plaintext to dst, which must not overlap the ciphertext. It
-// returns [ErrNotAuthentic] for what Encrypt did not make for this place, and the
-// error of the source if that does not have the key.
-func (c *Cipher) Decrypt(ctx context.Context, dst, ciphertext, associated []byte) ([]byte, error) {
-	if len(ciphertext) < 2 {
-		return nil, ErrNotAuthentic
-	}
-	if v := ciphertext[0]; v != formatVersion {
-		return nil, fmt.Errorf("%w: its form has version %d, and this code knows %d", ErrNotAuthentic, v, formatVersion)
-	}
-	header := 2 + int(ciphertext[1])
-	if len(ciphertext) < header+minSealed {
-		return nil, ErrNotAuthentic
-	}
-	id := ciphertext[2:header]
-	if !validID.Match(id) {
-		return nil, ErrNotAuthentic
-	}
-	key, err := c.keys.Key(ctx, string(id))
-	if err == nil && key.aead == nil {
-		err = &KeyError{ID: string(id), Reason: "is the zero Key"}
-	}
+	key, err := current(ctx, c.keys)
 	if err != nil {
 		return nil, err
 	}
-	bound := c.bind(ciphertext[:header], associated)
-	defer c.scratch.Put(bound)
-	plaintext, err := key.aead.Open(dst, nil, ciphertext[header:], *bound)
+	header := len(dst)
+	dst = append(dst, formatVersion, byte(len(key.id))) //nolint:gosec // an id has at most 64 bytes
+	dst = append(dst, key.id...)
+	bound := c.bind(dst[header:], associated)
+	defer c.bound.Put(bound)
+	return key.aead.Seal(dst, nil, plaintext, *bound), nil //nolint:gosec // Seal makes a random nonce; it takes none
+}
+
+// Decrypt appends the plaintext to dst, which must not overlap the ciphertext. It
+// returns a [*NotAuthenticError] for what Encrypt did not make for this place, a
+// [*KeyError] if the source does not have the key, and a [*SourceError] if the source
+// failed. A damaged id is that of a key that the source does not have.
+func (c *Cipher) Decrypt(ctx context.Context, dst, ciphertext, associated []byte) ([]byte, error) {
+	id, err := keyID(ciphertext)
 	if err != nil {
-		return nil, fmt.Errorf("%w (key %q)", ErrNotAuthentic, key.id)
+		return nil, err
+	}
+	key, err := byID(ctx, c.keys, unique.Make(string(id)).Value()) // no new string for each event
+	if err != nil {
+		return nil, err
+	}
+	header, sealed := ciphertext[:prefix+len(id)], ciphertext[prefix+len(id):]
+	bound := c.bind(header, associated)
+	defer c.bound.Put(bound)
+	plaintext, err := key.aead.Open(dst, nil, sealed, *bound)
+	if err != nil {
+		return nil, &NotAuthenticError{KeyID: key.id, Reason: fmt.Sprintf(
+			"key %q did not encrypt it for this place: it was altered, cut or moved, or another key had that id", key.id)}
 	}
 	return plaintext, nil
 }
 
-// bind returns header and associated data as one. The header says its own length.
+// keyID returns the id that a ciphertext names. Enough for nonce and tag follows it.
+func keyID(ciphertext []byte) ([]byte, error) {
+	if len(ciphertext) < prefix {
+		return nil, notAuthentic("it is too short")
+	}
+	if v := ciphertext[0]; v != formatVersion {
+		return nil, notAuthentic(fmt.Sprintf(
+			"its form has version %d, and this code knows %d: it was altered, or newer code wrote it", v, formatVersion))
+	}
+	end := prefix + int(ciphertext[1])
+	if len(ciphertext) < end+minSealed {
+		return nil, notAuthentic("it is too short")
+	}
+	if !isID(ciphertext[prefix:end]) {
+		return nil, notAuthentic("the id of its key is none")
+	}
+	return ciphertext[prefix:end], nil
+}
+
+// bind returns header and associated data as one. The header says its own length, so
+// no other pair gives the same.
 func (c *Cipher) bind(header, associated []byte) *[]byte {
-	b, ok := c.scratch.Get().(*[]byte)
+	b, ok := c.bound.Get().(*[]byte)
 	if !ok {
 		b = new([]byte)
 	}
 	*b = append(append((*b)[:0], header...), associated...)
 	return b
-}
-
-// The keys of the environment.
-const (
-	settingKeys    = "CIPHER_KEYS"
-	settingCurrent = "CIPHER_KEY"
-)
-
-// Driver is chosen by CIPHER=aesgcm.
-var Driver = persistence.Driver{
-	Name: "aesgcm",
-	Settings: []persistence.Setting{
-		{Key: settingKeys, Text: "the keys of aesgcm: `id:base64,id:base64`, each of 16, 24 or 32 bytes"},
-		{Key: settingCurrent, Text: "the id of the key for new events; if not set, the first of `" + settingKeys + "`"},
-	},
-	Cipher: func(_ context.Context, s *persistence.Settings) (persistence.Cipher, error) {
-		ring := ringOf(s)
-		if ring == nil {
-			return nil, s.Err()
-		}
-		return New(ring), nil
-	},
-}
-
-// ringOf returns the keys of the environment; nil if they are wrong. Its errors
-// count keys, and quote nothing.
-func ringOf(s *persistence.Settings) *Ring {
-	value := s.Text(settingKeys, "")
-	if value == "" {
-		s.Fail(settingKeys, "is not set")
-		return nil
-	}
-	var keys []Key
-	ids := make(map[string]bool)
-	for text := range strings.SplitSeq(value, ",") {
-		key, err := ParseKey(text)
-		if err == nil && ids[key.id] {
-			err = &KeyError{ID: key.id, Reason: "has the id of another one"}
-		}
-		if keyError, ok := errors.AsType[*KeyError](err); ok {
-			s.Fail(settingKeys, fmt.Sprintf("is wrong: key number %d %s", len(keys)+1, keyError.Reason))
-			return nil
-		}
-		ids[key.id] = true
-		keys = append(keys, key)
-	}
-	current := slices.IndexFunc(keys, func(k Key) bool { return k.id == s.Text(settingCurrent, keys[0].id) })
-	if current < 0 {
-		s.Fail(settingCurrent, "is the id of none of the keys")
-		return nil
-	}
-	ring, err := NewRing(keys[current], slices.Delete(slices.Clone(keys), current, current+1)...)
-	if err != nil {
-		s.Fail(settingKeys, "is wrong")
-		return nil
-	}
-	return ring
 }
