@@ -15,19 +15,38 @@ import (
 // has, and what each means.
 const format = "1:"
 
-// place is what a ciphertext is bound to, so that one that is moved to another
-// event does not open.
+// place is what a ciphertext is bound to, together with its encoding: where it
+// stands, so that one that is moved to another event does not open, and how it is to
+// be read, so that it is not read as something else.
 type place struct {
 	streamID string
 	version  int64
 	topic    string // of an event; for a snapshot the name of its type, which no event has
+	shape    int
+	mark     string // of a snapshot
 }
 
-func (p place) append(b []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(len(p.streamID)))
-	b = append(b, p.streamID...)
+func placeOf(e *StoredEvent) *place {
+	return &place{streamID: e.StreamID, version: e.Version, topic: e.Topic, shape: e.Shape}
+}
+
+func placeOfSnapshot(s *StoredSnapshot) *place {
+	return &place{streamID: s.StreamID, version: s.Version, topic: s.Topic, shape: s.Shape, mark: s.Mark}
+}
+
+// append is a part of the stored format: what changes here makes all that is
+// encrypted unreadable.
+func (p *place) append(b []byte, encoding string) []byte {
+	b = appendText(b, p.streamID)
 	b = binary.AppendVarint(b, p.version)
-	return append(b, p.topic...)
+	b = appendText(b, p.topic)
+	b = binary.AppendVarint(b, int64(p.shape))
+	b = appendText(b, p.mark)
+	return appendText(b, encoding)
+}
+
+func appendText(b []byte, text string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
 }
 
 // scratch is memory for what lies between the layers of one event.
@@ -50,7 +69,7 @@ func (m *Mapper) putScratch(s *scratch) {
 }
 
 // seal encodes, compresses and encrypts a value, and says what it did.
-func (m *Mapper) seal(ctx context.Context, value any, at place) (state []byte, encoding string, err error) {
+func (m *Mapper) seal(ctx context.Context, value any, at *place) (state []byte, encoding string, err error) {
 	if m.compressor == nil && m.cipher == nil {
 		state, err = m.transcoder.Encode(nil, value)
 		return state, m.plain, err
@@ -72,7 +91,7 @@ func (m *Mapper) seal(ctx context.Context, value any, at place) (state []byte, e
 	if m.cipher == nil {
 		return slices.Clone(state), encoding, nil
 	}
-	buf.associated = at.append(buf.associated[:0])
+	buf.associated = at.append(buf.associated[:0], encoding)
 	const overhead = 128 // that of most ciphers
 	if state, err = m.cipher.Encrypt(ctx, make([]byte, 0, len(state)+overhead), state, buf.associated); err != nil {
 		return nil, "", fmt.Errorf("%s: %w", m.cipher.Name(), err)
@@ -83,35 +102,35 @@ func (m *Mapper) seal(ctx context.Context, value any, at place) (state []byte, e
 // open undoes the layers that the encoding names after the transcoder, last
 // first, and calls decode with what the transcoder made. Decode must not keep it.
 func (m *Mapper) open(
-	ctx context.Context, state []byte, encoding string, at place, decode func(t Transcoder, state []byte) error,
+	ctx context.Context, state []byte, encoding string, at *place, decode func(t Transcoder, state []byte) error,
 ) error {
 	layers, err := layersOf(encoding)
 	if err != nil {
 		return err
 	}
-	name, rest, _ := strings.Cut(layers, "+")
+	name, rest, more := strings.Cut(layers, "+")
 	transcoder := m.transcoders[name]
 	if transcoder == nil {
 		return missing(encoding, name)
 	}
-	if rest == "" {
+	if !more {
 		return decode(transcoder, state)
 	}
 	buf := m.getScratch()
 	defer m.putScratch(buf)
-	for n := 0; rest != ""; n++ {
+	for n := 0; more; n++ {
 		layer := rest
 		if i := strings.LastIndexByte(rest, '+'); i >= 0 {
 			rest, layer = rest[:i], rest[i+1:]
 		} else {
-			rest = ""
+			more = false
 		}
 		into := &buf.a
 		if n%2 == 1 {
 			into = &buf.b
 		}
 		if cipher, compressor := m.ciphers[layer], m.compressors[layer]; cipher != nil {
-			buf.associated = at.append(buf.associated[:0])
+			buf.associated = at.append(buf.associated[:0], encoding)
 			*into, err = cipher.Decrypt(ctx, (*into)[:0], state, buf.associated)
 		} else if compressor != nil {
 			*into, err = compressor.Decompress((*into)[:0], state)

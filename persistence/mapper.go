@@ -211,7 +211,7 @@ func (m *Mapper) Encode(ctx context.Context, e *annals.Event) (StoredEvent, erro
 		}
 	}
 	if err == nil {
-		s.State, s.Encoding, err = m.seal(ctx, e.Data, place{s.StreamID, s.Version, s.Topic})
+		s.State, s.Encoding, err = m.seal(ctx, e.Data, placeOf(&s))
 	}
 	if err != nil {
 		return StoredEvent{}, &EncodeError{Topic: e.Topic, StreamID: e.StreamID, Version: e.Version, Err: err}
@@ -252,7 +252,7 @@ func (m *Mapper) decode(ctx context.Context, e *annals.Event, s *StoredEvent, t 
 			return fmt.Errorf("headers: %w", err)
 		}
 	}
-	at := place{s.StreamID, s.Version, s.Topic}
+	at := placeOf(s)
 	switch {
 	case t == nil && m.unknown == SkipUnknown:
 		e.Data = annals.Unknown{}
@@ -291,7 +291,7 @@ func (m *Mapper) EncodeSnapshot(ctx context.Context, t *annals.SnapshotType, s *
 	}
 	err := sameType(s.State, t.GoType())
 	if err == nil {
-		stored.State, stored.Encoding, err = m.seal(ctx, s.State, place{s.StreamID, s.Version, t.Name()})
+		stored.State, stored.Encoding, err = m.seal(ctx, s.State, placeOfSnapshot(&stored))
 	}
 	if err != nil {
 		return StoredSnapshot{}, &EncodeError{Topic: t.Name(), StreamID: s.StreamID, Version: s.Version, Err: err}
@@ -312,14 +312,14 @@ func (m *Mapper) DecodeSnapshot(ctx context.Context, t *annals.SnapshotType, s *
 	case s.Mark != t.Mark(s.Shape):
 		err = fmt.Errorf("its type has changed since, or the revision: its mark is %s, not %s", s.Mark, t.Mark(s.Shape))
 	default:
-		at := place{s.StreamID, s.Version, s.Topic}
-		err = m.open(ctx, s.State, s.Encoding, at, func(transcoder Transcoder, state []byte) (err error) {
+		err = m.open(ctx, s.State, s.Encoding, placeOfSnapshot(s), func(transcoder Transcoder, state []byte) (err error) {
 			snapshot.State, err = t.Decode(s.Shape, func(target any) error { return transcoder.Decode(state, target) })
 			return err
 		})
 	}
 	if err != nil {
-		return annals.Snapshot{}, &DecodeError{Topic: s.Topic, StreamID: s.StreamID, Version: s.Version, Err: fmt.Errorf("snapshot: %w", err)}
+		err = fmt.Errorf("snapshot: %w", err)
+		return annals.Snapshot{}, &DecodeError{Topic: s.Topic, StreamID: s.StreamID, Version: s.Version, Err: err}
 	}
 	return snapshot, nil
 }
