@@ -248,9 +248,11 @@ func (m *Mapper) Decode(ctx context.Context, s *StoredEvent) (annals.Event, erro
 
 func (m *Mapper) decode(ctx context.Context, e *annals.Event, s *StoredEvent, t *annals.EventType) error {
 	if len(s.Headers) > 0 {
-		if err := headersJSON.Decode(s.Headers, &e.Metadata.Headers); err != nil {
+		var headers map[string]string // of its own, so that the event stays off the heap
+		if err := headersJSON.Decode(s.Headers, &headers); err != nil {
 			return fmt.Errorf("headers: %w", err)
 		}
+		e.Metadata.Headers = headers
 	}
 	at := placeOf(s)
 	switch {
