@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	klauspost "github.com/klauspost/compress/zstd"
+
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/persistence/zstd"
 )
@@ -153,5 +155,33 @@ func TestADamagedDictionaryReadsNothingWrong(t *testing.T) {
 	}
 	if refused == 0 || refused == len(damaged) {
 		t.Errorf("%d of %d were refused", refused, len(damaged))
+	}
+}
+
+// A dictionary of another tool may be larger than those of Train, and than what an
+// encoder looks back to.
+func TestALargeDictionaryWorks(t *testing.T) {
+	t.Parallel()
+	history := bytes.Join(events(0, 15_000), nil)
+	if len(history) < 3<<19 {
+		t.Fatalf("it has only %d bytes", len(history))
+	}
+	b, err := klauspost.BuildDict(klauspost.BuildDictOptions{
+		ID: 9, Contents: events(15_000, 15_300), History: history, Level: klauspost.SpeedFastest,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := zstd.ParseDictionary(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, level := range []int{1, 3, 6} {
+		c := zstd.New(zstd.WithDictionary(d), zstd.WithLevel(level))
+		for name, src := range originals() {
+			if got, err := c.Decompress(nil, compress(t, c, src)); err != nil || !bytes.Equal(got, src) {
+				t.Errorf("%s at level %d: got %d bytes and the error %v", name, level, len(got), err)
+			}
+		}
 	}
 }

@@ -266,6 +266,29 @@ func TestABombTakesLittleMemory(t *testing.T) {
 	}
 }
 
+//nolint:paralleltest // it measures the memory of the process
+func TestACompressorTakesLittleMemory(t *testing.T) {
+	d := train(t, events(0, 300))
+	many := bytes.Join(events(0, 20_000), nil)
+	into := make([]byte, 0, len(many))
+	encoders := uint64(min(runtime.GOMAXPROCS(0), 8)) //nolint:gosec // it is positive
+	for level, most := range map[int]uint64{1: 2 << 20, 3: 5 << 20, 6: 10 << 20} {
+		for kind, opts := range map[string][]zstd.Option{"": nil, ", with a dictionary": {zstd.WithDictionary(d)}} {
+			bytes := took(func() {
+				c := zstd.New(append(opts, zstd.WithLevel(level))...)
+				for _, src := range [][]byte{event(1), many} {
+					if _, err := c.Compress(into, src); err != nil {
+						t.Fatal(err)
+					}
+				}
+			})
+			if bytes > most*encoders {
+				t.Errorf("level %d%s: %d bytes for %d encoders", level, kind, bytes, encoders)
+			}
+		}
+	}
+}
+
 func TestManyGoroutinesShareACompressor(t *testing.T) {
 	t.Parallel()
 	c := zstd.New(zstd.WithDictionary(train(t, events(0, 300))))
