@@ -232,6 +232,7 @@ func (t *training) build(samples [][]byte, history []byte) (Dictionary, error) {
 	}
 	options := zstd.BuildDictOptions{
 		ID: 1, Contents: contents, History: history, Offsets: [3]int{1, 4, 8}, Level: zstd.SpeedFastest,
+		CompatV155: true, // or else the zstd command, up to 1.5.5, cannot compress by it
 	}
 	b, err := zstd.BuildDict(options)
 	if err != nil {
