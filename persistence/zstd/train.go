@@ -23,6 +23,7 @@ const (
 	minSamples = 16
 	minSample  = 8 // the size of the smallest sample that says something
 	maxTotal   = 4 << 20
+	maxSample  = maxTotal / minSamples // of a larger one, the beginning is used
 )
 
 // TrainOption sets a property of a dictionary that is trained.
@@ -59,9 +60,10 @@ func (e *TrainError) Error() string { return "zstd: cannot train a dictionary: "
 
 // Train makes a dictionary of samples: the encoded data of events, as it is before
 // it is compressed and encrypted. Some thousand are a good choice, of all types of
-// events; of more than 4 MiB, some are used, evenly spread. The same samples make
-// the same dictionary. It returns a [*TrainError] if the samples are too few or too
-// small, if they have nothing in common, or if an option is wrong.
+// events; of more than 4 MiB, some are used, evenly spread, and of a sample of more
+// than 256 KiB its beginning. The same samples make the same dictionary. It returns a
+// [*TrainError] if the samples are too few or too small, if they have nothing in
+// common, or if an option is wrong. While it works, it takes some 50 MB of memory.
 //
 // The dictionary contains pieces of samples: it is as secret as they are.
 func Train(samples [][]byte, opts ...TrainOption) (Dictionary, error) {
@@ -78,7 +80,7 @@ func Train(samples [][]byte, opts ...TrainOption) (Dictionary, error) {
 	usable := make([][]byte, 0, len(samples))
 	for _, s := range samples {
 		if len(s) >= minSample {
-			usable = append(usable, s)
+			usable = append(usable, s[:min(len(s), maxSample)])
 		}
 	}
 	if len(usable) < minSamples {

@@ -100,6 +100,7 @@ func TestSamplesOfAllKindsMakeADictionary(t *testing.T) {
 		"all the same":         slices.Repeat([][]byte{event(1)}, 1000),
 		"large":                slices.Repeat([][]byte{bytes.Join(events(0, 2000), nil)}, 16),
 		"large and small":      append(events(0, 300), bytes.Join(events(300, 3000), nil), nil, []byte("{}")),
+		"much too large":       slices.Repeat([][]byte{bytes.Repeat(bytes.Join(events(0, 2000), nil), 20)}, 16),
 		"more than is used":    slices.Repeat(events(0, 1000), 160),
 		"binary, in all bytes": slices.Repeat([][]byte{noise(500), noise(600), noise(700)}, 10),
 	} {
