@@ -48,8 +48,9 @@ const maxNested = 2 * exact.MaxDepth
 //     any, as []any and map[string]any.
 //   - A type with methods of its own needs two that belong together: MarshalCBOR and
 //     UnmarshalCBOR, else MarshalBinary and UnmarshalBinary, else MarshalText and
-//     UnmarshalText. A type that has methods for JSON only is refused, also
-//     json.RawMessage: add some of these, or see [persistence.StoreAs].
+//     UnmarshalText. It comes back as these say, cbor.RawMessage among them. A type
+//     that has methods for JSON only is refused, also json.RawMessage: add some of
+//     these, or see [persistence.StoreAs]. So is uuid.NullUUID: use a *uuid.UUID.
 //   - The keys of maps are no floats.
 //   - A time is refused if it is behind a pointer and zero, or zero with an offset,
 //     because a zero time is stored as null.

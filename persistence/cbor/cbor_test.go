@@ -78,6 +78,10 @@ func TestCBORGivesBackWhatWasPutIn(t *testing.T) {
 			URL: &url.URL{Scheme: "https", Host: "example.com", Path: "/"}, Addr: netip.MustParseAddr("fe80::1%eth0"),
 			Prefix: map[netip.Prefix]int{netip.MustParsePrefix("10.0.0.0/8"): 8}, Big: *big.NewInt(-1), ID: &id,
 		},
+		"their zero values": methods{
+			Native: native{library.RawMessage{0xf6}}, Raw: library.RawMessage{0xf6}, Points: []point{{}}, ByPoint: map[point]point{{}: {}},
+			URL: &url.URL{}, Prefix: map[netip.Prefix]int{{}: 0}, ID: &uuid.UUID{},
+		},
 		"tags":         tagged{A: 1, B: "b", C: "c", D: "d", E: "e"},
 		"not a number": []float64{math.NaN(), math.Inf(1), math.Inf(-1), math.Float64frombits(0xfff0000000000001)},
 		"what an any holds": []any{
@@ -218,6 +222,8 @@ func TestCBORRefusesWhatWouldNotComeBack(t *testing.T) {
 		"json.RawMessage":                 {struct{ O json.RawMessage }{}, []string{".O", "RawMessage", "StoreAs"}},
 		"a method that fails":             {struct{ O []fails }{[]fails{{}}}, []string{".O.*", "fails"}},
 		"a tag of the library":            {struct{ T library.Tag }{}, []string{".T", "RawTag"}},
+		"a null UUID":                     {struct{ ID uuid.NullUUID }{}, []string{".ID", "*uuid.UUID"}},
+		"a pointer to a null UUID":        {struct{ ID *uuid.NullUUID }{}, []string{".ID", "*uuid.UUID"}},
 		"two fields with one name": {struct {
 			A int `cbor:"x"`
 			B int `json:"x"`

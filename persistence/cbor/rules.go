@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
+	"github.com/google/uuid"
 
 	"github.com/annals-es/annals/persistence/internal/exact"
 )
@@ -71,6 +72,7 @@ var (
 	timeType = reflect.TypeFor[time.Time]()
 	intType  = reflect.TypeFor[big.Int]()
 	tagType  = reflect.TypeFor[cbor.Tag]()
+	nullUUID = reflect.TypeFor[uuid.NullUUID]()
 
 	// pairs are the methods by which a type encodes and decodes itself, the one that
 	// is taken before the others first.
@@ -101,6 +103,8 @@ func own(t reflect.Type) exact.Own {
 		return exact.Own{Encodes: true}
 	case t == tagType:
 		return exact.Own{Encodes: true, Problem: "is a cbor.Tag, which may hold anything; use a cbor.RawTag"}
+	case t == nullUUID:
+		return exact.Own{Encodes: true, Problem: "is a uuid.NullUUID, which does not decode the null that it encodes; use a *uuid.UUID"}
 	case t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface:
 		return exact.Own{}
 	}
