@@ -3,6 +3,7 @@ package zlib_test
 import (
 	"bytes"
 	stdzlib "compress/zlib"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -84,6 +85,19 @@ func TestWhatIsCompressedComesBack(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// B15. What is stored stays readable: this is what the first version made of event(1).
+func TestWhatWasStoredIsReadForEver(t *testing.T) {
+	t.Parallel()
+	stored, err := base64.StdEncoding.DecodeString("eJw8jcGqwjAURH/lMev2YYsguStBXLlTuhKR0F4k2CR6k4Al5N8lKM5qGOZwMrxMLFcz" +
+		"gT61XdV0aDCmEL1lAWU4bRmE3Xf6U51CA7bazKDfU3Vqyy9tHzP/e7mhNJiN4wA6Z4R7AuF0GNr1pq/0M2kXTVxAfblUnQi7cQFhPxxR3gEAAP//ONExxief7XQ=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := zlib.New().Decompress(nil, stored); err != nil || !bytes.Equal(got, event(1)) {
+		t.Errorf("got %q and the error %v", got, err)
 	}
 }
 
