@@ -101,7 +101,7 @@ func TestADictionaryDoesNotShowItsContents(t *testing.T) {
 	var log strings.Builder
 	slog.New(slog.NewTextHandler(&log, nil)).Info("open", "dictionary", d)
 	for _, text := range []string{
-		fmt.Sprint(d), fmt.Sprintf("%v %+v %#v %s %q", d, d, d, d, d), fmt.Sprintf("%+v %#v", []zstd.Dictionary{d}, []zstd.Dictionary{d}), log.String(),
+		d.String(), fmt.Sprint([]any{d}), fmt.Sprintf("%v %+v %#v %s %q", d, d, d, d, d), fmt.Sprintf("%+v %#v", []zstd.Dictionary{d}, []zstd.Dictionary{d}), log.String(),
 	} {
 		if len(text) > 500 || !strings.Contains(text, "zstd dictionary 300") {
 			t.Errorf("it is printed as %.100s", text)

@@ -135,8 +135,7 @@ func TestAnySamplesAreTaken(t *testing.T) {
 		samples := rapid.SliceOfN(sample, 10, 60).Draw(t, "samples")
 		d, err := zstd.Train(samples, zstd.WithDictionarySize(rapid.IntRange(1024, 20_000).Draw(t, "size")))
 		if err != nil {
-			var typed *zstd.TrainError
-			if !errors.As(err, &typed) {
+			if _, ok := errors.AsType[*zstd.TrainError](err); !ok {
 				t.Fatal(err)
 			}
 			return

@@ -260,8 +260,8 @@ func TestABombTakesLittleMemory(t *testing.T) {
 		"it says that it is larger than all that is": {zstd.New(), lie(small, math.MaxUint32)},
 	} {
 		var err error
-		if bytes := took(func() { _, err = bomb.c.Decompress(nil, bomb.frame) }); err == nil || bytes > 1<<20 {
-			t.Errorf("%s: %d bytes took %d bytes of memory, and the error is %v", name, len(bomb.frame), bytes, err)
+		if memory := took(func() { _, err = bomb.c.Decompress(nil, bomb.frame) }); err == nil || memory > 1<<20 {
+			t.Errorf("%s: %d bytes took %d bytes of memory, and the error is %v", name, len(bomb.frame), memory, err)
 		}
 	}
 }
@@ -271,10 +271,10 @@ func TestACompressorTakesLittleMemory(t *testing.T) {
 	d := train(t, events(0, 300))
 	many := bytes.Join(events(0, 20_000), nil)
 	into := make([]byte, 0, len(many))
-	encoders := uint64(min(runtime.GOMAXPROCS(0), 8)) //nolint:gosec // it is positive
+	encoders := uint64(min(runtime.GOMAXPROCS(0), 8))
 	for level, most := range map[int]uint64{1: 2 << 20, 3: 5 << 20, 6: 10 << 20} {
 		for kind, opts := range map[string][]zstd.Option{"": nil, ", with a dictionary": {zstd.WithDictionary(d)}} {
-			bytes := took(func() {
+			memory := took(func() {
 				c := zstd.New(append(opts, zstd.WithLevel(level))...)
 				for _, src := range [][]byte{event(1), many} {
 					if _, err := c.Compress(into, src); err != nil {
@@ -282,8 +282,8 @@ func TestACompressorTakesLittleMemory(t *testing.T) {
 					}
 				}
 			})
-			if bytes > most*encoders {
-				t.Errorf("level %d%s: %d bytes for %d encoders", level, kind, bytes, encoders)
+			if memory > most*encoders {
+				t.Errorf("level %d%s: %d bytes for %d encoders", level, kind, memory, encoders)
 			}
 		}
 	}
