@@ -14,6 +14,8 @@ type importCommand struct {
 	where
 
 	EventsPerSave int `default:"1000" help:"Save at least so many events together. Default: ${default}." placeholder:"N"`
+
+	codecs
 }
 
 // Validate is called before Run.
@@ -26,7 +28,7 @@ func (cmd *importCommand) Validate() error {
 
 // Run imports, and tells on the way how far it is.
 func (cmd *importCommand) Run(ctx context.Context, c console) error {
-	return cmd.open(ctx, c, true, func(repo *git.Repository, a *archive.Archive) error {
+	return cmd.open(ctx, c, true, cmd.codecs, func(repo *git.Repository, a *archive.Archive) error {
 		start := time.Now()
 		progress := throttled(time.Now, func(done archive.Imported) {
 			fmt.Fprintf(c.stderr, "%d of %d commits, %d events, %.0f events/s\n",

@@ -116,7 +116,7 @@ func run(ctx context.Context, args []string, c console) int {
 // open opens repository and archive, and gives them to work. A database that does
 // not exist is made only if that is wanted.
 func (w *where) open(
-	ctx context.Context, c console, create bool, work func(repo *git.Repository, a *archive.Archive) error,
+	ctx context.Context, c console, create bool, how codecs, work func(repo *git.Repository, a *archive.Archive) error,
 ) (err error) {
 	repo, err := git.Open(ctx, string(w.Repo), c.environ)
 	if err != nil {
@@ -136,7 +136,7 @@ func (w *where) open(
 			return err
 		}
 	}
-	a, err := archive.Open(ctx, application.WithRecorder(recorder))
+	a, err := archive.Open(ctx, append(how.options(), application.WithRecorder(recorder))...)
 	if err != nil {
 		return err
 	}

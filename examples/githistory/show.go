@@ -26,7 +26,7 @@ type showCommand struct {
 
 // Run prints the events of a path, and what they come to.
 func (cmd *showCommand) Run(ctx context.Context, c console) error {
-	return cmd.open(ctx, c, false, func(repo *git.Repository, a *archive.Archive) error {
+	return cmd.open(ctx, c, false, codecs{}, func(repo *git.Repository, a *archive.Archive) error {
 		life, err := a.Life(ctx, history.Path(cmd.Path))
 		if err != nil {
 			return err

@@ -25,7 +25,7 @@ func (cmd *verifyCommand) Validate() error {
 
 // Run compares, and prints what agrees.
 func (cmd *verifyCommand) Run(ctx context.Context, c console) error {
-	return cmd.open(ctx, c, false, func(repo *git.Repository, a *archive.Archive) error {
+	return cmd.open(ctx, c, false, codecs{}, func(repo *git.Repository, a *archive.Archive) error {
 		report, err := a.Verify(ctx, repo, cmd.Samples)
 		if err != nil {
 			return err
