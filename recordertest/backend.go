@@ -101,7 +101,8 @@ func Main(m *testing.M, b Backend) {
 
 // Run runs the conformance suite: a group for each guarantee, and in it a
 // subtest for each sentence. All of them run in parallel, each on a store of its
-// own.
+// own. Reports learn by attributes (see [testing.T.Attr]) that the subtests of t are
+// those of a "recorder", by its name, and what is "off", by feature and sentence.
 func Run(t *testing.T, b Backend) {
 	t.Helper()
 	if b.Features.Transactions && b.Statements == nil {
@@ -110,12 +111,13 @@ func Run(t *testing.T, b Backend) {
 	if b.Features.Joins && (b.Statements == nil || b.Statements.Begin == nil) {
 		t.Fatal("Features.Joins is true, and there is no Statements.Begin to test it with")
 	}
+	t.Attr("recorder", b.Name)
 	for _, g := range groups() {
 		t.Run(g.name, func(t *testing.T) {
 			t.Parallel()
 			for _, c := range g.checks {
 				if off := b.Features.missing(c.needs); off != "" {
-					t.Logf("off: %s: %s", off, c.name)
+					t.Attr("off", off+": "+c.name)
 					continue
 				}
 				t.Run(c.name, func(t *testing.T) {

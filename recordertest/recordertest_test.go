@@ -91,6 +91,30 @@ func wantFailure(t *testing.T, defect, name string) {
 	}
 }
 
+// TestReports shows what reports are told: whose tests the subtests are, and what is
+// off.
+func TestReports(t *testing.T) {
+	t.Parallel()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), program, "-test.v", "-test.run=^TestConformance$/^4_durable$")
+	cmd.Env = append(os.Environ(), envDefect+"=loses every tenth event")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("exit: %v", err)
+	}
+	for _, want := range []string{
+		"=== ATTR  TestConformance recorder memory\n",
+		"=== ATTR  TestConformance/4_durable off durable: " + durableChecks()[0].name + "\n",
+	} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+}
+
 func underscored(name string) string { return strings.ReplaceAll(name, " ", "_") }
 
 // memoryBackend is the backend of the memory recorder, altered by wrap.
