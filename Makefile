@@ -17,6 +17,10 @@ BENCHTIME ?= 1s
 BENCHCOUNT ?= 1
 DEMO_DB ?=
 
+# Of the servers named here, no test is skipped: without one, its tests fail.
+REQUIRE ?= postgres,pgbouncer
+test soak: export ANNALS_REQUIRE := $(REQUIRE)
+
 # $(call each,COMMAND) runs COMMAND in the folder of every module. A module that fails does not hide the
 # others: all of them run, a summary on standard error has a line for each, and the exit code tells of the failure.
 # In COMMAND, $$name is the folder of the module as seen from here.
@@ -61,14 +65,17 @@ check-tidy-tools:
 fmt: $(BIN)/built ## rewrite all Go files in the house's format
 	@$(call each,$(BIN)/golangci-lint fmt)
 
+# What `go test -json` says of all modules becomes one report, with a table of the recorders at its end.
+report := $(GO) run ./internal/testreport
+
 .PHONY: test
-test: deps ## all tests of all modules, with the race detector, in random order; each benchmark once
-	@$(call each,CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout $(TIMEOUT) ./... && \
-		$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout $(TIMEOUT) ./...)
+test: deps ## all tests of all modules, with the race detector, in random order; each benchmark once (REQUIRE=servers)
+	@($(call each,CGO_ENABLED=1 $(GO) test -json -race -shuffle=on -timeout $(TIMEOUT) ./... && \
+		$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout $(TIMEOUT) ./...)) | $(report)
 
 .PHONY: soak
 soak: deps ## the same tests with ANNALS_SOAK=1: longer runs, more rounds (SOAK_TIMEOUT=6h)
-	@$(call each,ANNALS_SOAK=1 CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout $(SOAK_TIMEOUT) ./...)
+	@($(call each,ANNALS_SOAK=1 CGO_ENABLED=1 $(GO) test -json -race -shuffle=on -timeout $(SOAK_TIMEOUT) ./...)) | $(report)
 
 .PHONY: bench
 bench: ## all benchmarks once (BENCH=regexp BENCHTIME=1s BENCHCOUNT=1); compare two runs with .bin/benchstat
@@ -113,29 +120,9 @@ demo: ## import this repository's history into an event store, then verify it (D
 	$(GO) run ./examples/githistory import --repo . --db "$$db"; \
 	$(GO) run ./examples/githistory verify --repo . --db "$$db" --samples 20
 
-# The C compiler that Go would call finds the headers of the C library.
-c-compiles := echo '\#include <stdlib.h>' | $$($(GO) env CC) -E -
-
 .PHONY: deps
-deps: ## install what the tests need: git, and a C compiler for the race detector
-	@missing=''; \
-	command -v $(GO) >/dev/null || { echo 'deps: Go is missing: see https://go.dev/doc/install' >&2; exit 1; }; \
-	command -v git >/dev/null || missing=' git'; \
-	$(c-compiles) >/dev/null 2>&1 || missing="$$missing gcc libc6-dev"; \
-	[ -n "$$missing" ] || exit 0; \
-	sudo=''; [ "$$(id -u)" = 0 ] || sudo=$$(command -v sudo || true); \
-	if command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] || [ -n "$$sudo" ]; }; then \
-		$$sudo apt-get update -qq; \
-		$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
-		$(c-compiles) >/dev/null; \
-	else \
-		echo "deps: missing:$$missing" >&2; \
-		echo 'deps: install git, and a C compiler with the headers of the C library:' >&2; \
-		echo 'deps:   Debian, Ubuntu (as root): apt-get install git gcc libc6-dev' >&2; \
-		echo 'deps:   Fedora: dnf install git gcc glibc-devel   Alpine: apk add git gcc musl-dev' >&2; \
-		echo 'deps:   macOS: xcode-select --install' >&2; \
-		exit 1; \
-	fi
+deps: ## install what the tests need: git, a C compiler for the race detector, and what REQUIRE names
+	@GO='$(GO)' sh internal/tools/deps.sh '$(REQUIRE)'
 
 .PHONY: tools
 tools: $(BIN)/built ## build the pinned tools into .bin: golangci-lint, benchstat

@@ -290,6 +290,19 @@ func TestTheNewestServerIsFound(t *testing.T) {
 	}
 }
 
+func TestMakeDepsLooksWhereTheTestsDo(t *testing.T) {
+	t.Parallel()
+	script, err := os.ReadFile("../tools/deps.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, place := range places {
+		if !slices.Contains(strings.Fields(strings.ReplaceAll(string(script), ";", " ")), place) {
+			t.Errorf("%s does not stand in deps.sh", place)
+		}
+	}
+}
+
 func TestTheEnvironmentDoesNotReachTheServer(t *testing.T) {
 	t.Parallel()
 	got := environment([]string{"PATH=/bin", "PGPORT=1", "LANG=de_DE", "LC_TIME=de_DE", "HOME=/root"})
