@@ -1,7 +1,7 @@
 // Package zstd is the compressor that makes the data of events smaller by
 // Zstandard. Events are small, and a small event alone has little to compress: with
-// a dictionary, trained on events that are stored already, it becomes half or a
-// third of its size. See [Train].
+// a dictionary, trained on events that are stored already, it becomes about half of
+// its size. See [Train].
 //
 // What is stored with each event is a standard frame, with its checksum, which
 // other implementations of Zstandard read as well.
