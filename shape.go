@@ -2,7 +2,10 @@ package annals
 
 import (
 	"fmt"
+	"path/filepath"
 	"reflect"
+	"runtime"
+	"strings"
 	"sync"
 )
 
@@ -53,7 +56,8 @@ func (s *shapes) ShapeType(shape int) reflect.Type {
 
 // Decode returns a value of the present shape that was stored in a shape from 1
 // to Shape. It calls unmarshal once, with a pointer to a zero value of the type of
-// that shape, and then the upcasts from there on.
+// that shape, and then the upcasts from there on. An upcast that panics gives an
+// error that says where.
 func (s *shapes) Decode(shape int, unmarshal func(target any) error) (any, error) {
 	if shape == s.Shape() {
 		return s.decode(unmarshal)
@@ -65,10 +69,41 @@ func (s *shapes) Decode(shape int, unmarshal func(target any) error) (any, error
 	if err != nil {
 		return nil, err
 	}
-	for _, u := range s.upcasts[shape-1:] {
-		v = u.apply(v)
+	for i, u := range s.upcasts[shape-1:] {
+		if v, err = u.call(v); err != nil {
+			return nil, fmt.Errorf("the upcast from shape %d %w", shape+i, err)
+		}
 	}
 	return v, nil
+}
+
+// call applies the upcast. What panics is an error: one event that the function was
+// not made for must not end a program that reads the log. The error does not quote
+// the value of the panic, which may hold data.
+func (u *upcast) call(v any) (next any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panicked with a %T in %s", p, panicking())
+		}
+	}()
+	return u.apply(v), nil
+}
+
+// panicking returns the function and line that panicked. It is called by the
+// deferred function that recovered.
+func panicking() string {
+	var callers [64]uintptr
+	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers[:])])
+	for thrown := false; ; {
+		f, more := frames.Next()
+		thrown = thrown || f.Function == "runtime.gopanic"
+		if thrown && !strings.HasPrefix(f.Function, "runtime.") {
+			return fmt.Sprintf("%s, %s:%d", f.Function, filepath.Base(f.File), f.Line)
+		}
+		if !more {
+			return "an unknown place"
+		}
+	}
 }
 
 // check returns an error unless each upcast goes on where the one before ends, from
@@ -117,7 +152,8 @@ type UpcastOption struct{ upcast upcast }
 // older shape, while events of it are stored. A change that the transcoder bridges
 // by itself, such as a field that is added and may be zero, needs no upcast. Each
 // shape is a Go type of its own, and a value: no pointer, no interface. The function
-// cannot fail, has no effect, and may run at the same time in several goroutines.
+// has no effect, and may run at the same time in several goroutines. If it panics,
+// the event cannot be read ([ErrUndecodable]), and a snapshot is not used.
 func Upcast[From, To any](f func(From) To) UpcastOption {
 	return UpcastOption{upcast{
 		from: reflect.TypeFor[From](), to: reflect.TypeFor[To](), decode: decoderOf[From](),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/annals-es/annals"
@@ -118,6 +119,52 @@ func TestUpcastsThatDoNotFollowEachOtherDoNotDefine(t *testing.T) {
 					annals.SnapshotAs(func(*Dog) Moved { return Moved{} }, func(*Dog, Moved) {}, snapshots...))
 			}, append(c.says, `"Dog"`, "SnapshotAs")...)
 		})
+	}
+}
+
+// A program that follows the log must not end for one event. The error says where to
+// look, and nothing of the data.
+//
+// B8, B13.
+func TestAnUpcastThatPanicsIsAnErrorThatSaysWhere(t *testing.T) {
+	t.Parallel()
+	stored := unmarshal(`{"Place":"Ulm"}`)
+	for name, c := range map[string]struct {
+		upcast func(MovedV1) MovedV2
+		says   []string
+	}{
+		"of its own accord":  {func(v1 MovedV1) MovedV2 { panic("no such place: " + v1.Place) }, []string{"string", "shape_test.go:"}},
+		"with an error":      {func(v1 MovedV1) MovedV2 { panic(errors.New(v1.Place)) }, []string{"*errors.errorString", "shape_test.go:"}},
+		"with nothing":       {func(MovedV1) MovedV2 { panic(nil) }, []string{"*runtime.PanicNilError", "shape_test.go:"}}, //nolint:govet // on purpose
+		"by an index":        {func(v1 MovedV1) MovedV2 { return MovedV2{Town: v1.Place[7:]} }, []string{"runtime.boundsError", "shape_test.go:"}},
+		"by a nil":           {func(MovedV1) MovedV2 { return *(*MovedV2)(nil) }, []string{"runtime.errorString", "shape_test.go:"}}, //nolint:govet // on purpose
+		"in what it calls":   {func(v1 MovedV1) MovedV2 { return MovedV2{Town: strings.Repeat(v1.Place, -1)} }, []string{"strings.Repeat"}},
+		"behind a deferment": {func(MovedV1) MovedV2 { defer func() { _ = recover(); panic("again") }(); panic("first") }, []string{"shape_test.go:"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			typ := annals.Define("Mover", annals.On[Moved]("Moved", annals.Upcast(c.upcast), annals.Upcast(movedV3), annals.Upcast(moved))).EventTypes()[0]
+			v, err := typ.Decode(1, stored)
+			if err == nil || v != nil {
+				t.Fatalf("it became %#v, without an error", v)
+			}
+			for _, part := range append(c.says, "the upcast from shape 1 panicked") {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("error %q does not name %q", err, part)
+				}
+			}
+			if strings.Contains(err.Error(), "Ulm") {
+				t.Errorf("error %q holds data", err)
+			}
+		})
+	}
+	later := annals.Define("Mover", annals.On[Moved]("Moved", annals.Upcast(movedV2), annals.Upcast(movedV3),
+		annals.Upcast(func(MovedV3) Moved { panic("never") }))).EventTypes()[0]
+	if _, err := later.Decode(1, stored); err == nil || !strings.Contains(err.Error(), "from shape 3") {
+		t.Errorf("the error of a later upcast: %v", err)
+	}
+	if v, err := later.Decode(4, unmarshal(`{"Address":"Ulm"}`)); err != nil || v != (Moved{"Ulm"}) {
+		t.Errorf("the present shape: %v, %v", v, err)
 	}
 }
 
