@@ -19,7 +19,8 @@ type Aggregate struct {
 	createdAt  time.Time
 	modifiedAt time.Time
 	discarded  bool
-	applying   bool // an Apply runs
+	applying   bool  // an Apply runs
+	unknown    int64 // the version of the first event that the code does not know; 0 if there is none
 	pending    []Event
 	model      *model
 }

@@ -33,7 +33,7 @@ type Event struct {
 
 // Unknown is the data of an event whose topic no type of the application has. An
 // aggregate that has such an event goes on as if nothing had happened, but for its
-// version.
+// version and times, and no snapshot is taken of it.
 type Unknown struct {
 	// Shape is the version of the shape of the data.
 	Shape int

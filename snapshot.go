@@ -111,12 +111,18 @@ func (t *Type[A]) SnapshotType() *SnapshotType { return &t.model.snapshot }
 // aggregate: encode it before the aggregate changes.
 //
 // It returns [ErrUnsupported] if the aggregate has pending events, is discarded,
-// or has no events: what such a state says is not, or not only, in stored events.
+// or has no events: what such a state says is not, or not only, in stored events. It
+// does so, too, if one of the events is [Unknown]: code that knows it would miss its
+// effect.
 func (t *Type[A]) TakeSnapshot(a *A) (Snapshot, error) {
 	agg := t.root(a)
 	if len(agg.pending) > 0 || agg.discarded || agg.version == 0 {
 		return Snapshot{}, fmt.Errorf("annals: snapshot of %s %q: its events are not all stored, or it is discarded: %w",
 			t.model.name, agg.id, ErrUnsupported)
+	}
+	if agg.unknown > 0 {
+		return Snapshot{}, fmt.Errorf("annals: snapshot of %s %q: its version %d is an event that this code does not know, and skips: %w",
+			t.model.name, agg.id, agg.unknown, ErrUnsupported)
 	}
 	return Snapshot{
 		StreamID: agg.id, Version: agg.version, CreatedAt: agg.createdAt, ModifiedAt: agg.modifiedAt,

@@ -2,6 +2,7 @@ package annals_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"reflect"
@@ -117,6 +118,12 @@ func checkSnapshot[A any](t *rapid.T, typ *annals.Type[A], events []annals.Event
 		t.Fatal(err)
 	}
 	taken, err := typ.TakeSnapshot(early)
+	if slices.ContainsFunc(events[:at], isUnknown) {
+		if !errors.Is(err, annals.ErrUnsupported) {
+			t.Fatalf("a snapshot was taken behind an unknown event: %v", err)
+		}
+		return
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,6 +146,11 @@ func checkSnapshot[A any](t *rapid.T, typ *annals.Type[A], events []annals.Event
 			t.Fatalf("%s make %+v, all events %+v", what, a, want)
 		}
 	}
+}
+
+func isUnknown(e annals.Event) bool {
+	_, unknown := e.Data.(annals.Unknown)
+	return unknown
 }
 
 // drawEvents makes the events of an aggregate, some of them unknown to the code.
@@ -171,6 +183,44 @@ func TestASnapshotAndTheEventsAfterItAreAllEvents(t *testing.T) {
 		account.Trigger(Opened{Owner: rapid.String().Draw(t, "owner")})
 		checkSnapshot(t, Accounts, drawEvents(t, account, func(_ string, number int64) { account.Trigger(Deposited{Amount: number}) }))
 	}))
+}
+
+// Code that knows the event would use the snapshot, and miss what the event did.
+//
+// B7, B33.
+func TestNoSnapshotIsTakenBehindAnUnknownEvent(t *testing.T) {
+	t.Parallel()
+	dog := Dogs.New("fido", Registered{Name: "Fido"})
+	annals.Trigger(dog, TrickAdded{Trick: "sit"})
+	annals.Trigger(dog, TrickAdded{Trick: "roll"})
+	events := dog.CollectEvents()
+	for _, i := range []int{1, 2} {
+		events[i].Topic, events[i].Data = "Dog.Renamed", annals.Unknown{}
+	}
+	old, err := Dogs.Replay("fido", sequence(events...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Dogs.TakeSnapshot(old)
+	wantError(t, err, annals.ErrUnsupported, "Dog", `"fido"`, "version 2")
+	// Nor when the unknown event comes behind a snapshot.
+	first, err := Dogs.Replay("fido", sequence(events[:1]...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken, err := Dogs.TakeSnapshot(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restored, err := Dogs.FromSnapshot(taken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Dogs.Advance(restored, sequence(events[1:]...)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Dogs.TakeSnapshot(restored)
+	wantError(t, err, annals.ErrUnsupported, "version 2")
 }
 
 func TestAnAggregateOfASnapshotGoesOnLikeAnyOther(t *testing.T) {

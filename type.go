@@ -301,8 +301,8 @@ func (t *Type[A]) Replay(id string, events iter.Seq2[Event, error]) (*A, error) 
 // its version. It returns the errors of [Type.Replay], but for an aggregate that
 // is not there. The aggregate is then as the last event left it that was applied.
 //
-// Events whose data is [Unknown] change nothing but the version. It panics if the
-// aggregate has pending events.
+// Events whose data is [Unknown] change nothing but the version and the times. It
+// panics if the aggregate has pending events.
 func (t *Type[A]) Advance(a *A, events iter.Seq2[Event, error]) error {
 	agg := t.root(a)
 	if len(agg.pending) > 0 {
@@ -328,6 +328,9 @@ func (t *Type[A]) evolve(a *A, agg *Aggregate, e *Event) error {
 	}
 	if _, ok := e.Data.(Unknown); ok {
 		agg.advance(e)
+		if agg.unknown == 0 {
+			agg.unknown = e.Version
+		}
 		return nil
 	}
 	def := t.model.byTopic[e.Topic]
