@@ -150,7 +150,8 @@ type UnknownTopicError struct {
 
 // Error names the topic and the event.
 func (e *UnknownTopicError) Error() string {
-	return fmt.Sprintf("annals: unknown topic %q of version %d of stream %q: not in %s; define it, or give its new name a FormerName",
+	return fmt.Sprintf("annals: unknown topic %q of version %d of stream %q: not in %s; define it, give its new name a FormerName, "+
+		"or update this program if newer code wrote it",
 		e.Topic, e.Version, e.StreamID, e.Where)
 }
 

@@ -35,18 +35,22 @@ type MapperConfig struct {
 }
 
 // UnknownPolicy says what becomes of stored events whose topic no type of the
-// application has: those of a type that was deleted, say. An event that is newer
-// than the code is an error, whatever the policy.
+// application has: those of a type that was deleted, say. An event of a known type
+// that is newer than the code is an error, whatever the policy; a topic that only
+// newer code has cannot be told from one that was deleted.
+//
+// Of an aggregate that has such an event, no snapshot is taken.
 type UnknownPolicy int
 
 const (
 	// FailUnknown makes such an event an [*annals.UnknownTopicError].
 	FailUnknown UnknownPolicy = iota
 	// SkipUnknown makes an aggregate go on behind such an event, and leaves it out
-	// of what is read of the log.
+	// of the events that are read: of the log, of a story, of an aggregate.
 	SkipUnknown
-	// KeepUnknown is as SkipUnknown, but what is read of the log has such events,
-	// with an annals.Unknown as their data.
+	// KeepUnknown is as SkipUnknown, but the events that are read have such ones
+	// among them, with an annals.Unknown as their data. The entries of a typed log
+	// have not.
 	KeepUnknown
 )
 
@@ -138,7 +142,8 @@ func add[C interface {
 
 // Register makes the events of definitions known. Registering one again changes
 // nothing. It returns an error, and registers nothing, if two different types of
-// event have one topic, former topics included.
+// event have one topic, former topics included, or if the shapes of one type are
+// different in two definitions: what is stored would be read by the wrong upcasts.
 func (m *Mapper) Register(defs ...annals.Definition) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -150,12 +155,25 @@ func (m *Mapper) Register(defs ...annals.Definition) error {
 					return fmt.Errorf("persistence: two events have the topic %s: %v and %v: %w",
 						topic, other.GoType(), t.GoType(), annals.ErrConfiguration)
 				}
+				if other, ok := types[topic]; ok && !slices.Equal(shapesOf(other), shapesOf(t)) {
+					return fmt.Errorf("persistence: two definitions of %s have different upcasts: from the shapes %v and %v: %w",
+						topic, shapesOf(other), shapesOf(t), annals.ErrConfiguration)
+				}
 				types[topic] = t
 			}
 		}
 	}
 	m.types.Store(&types)
 	return nil
+}
+
+// shapesOf returns the Go types of the shapes of an event, the oldest first.
+func shapesOf(t *annals.EventType) []reflect.Type {
+	all := make([]reflect.Type, t.Shape())
+	for i := range all {
+		all[i] = t.ShapeType(i + 1)
+	}
+	return all
 }
 
 // Topics returns the topics, former ones included, under which events of the
@@ -277,7 +295,10 @@ func (m *Mapper) decode(ctx context.Context, e *annals.Event, s *StoredEvent, t 
 }
 
 func knownShape(shape, known int) error {
-	if shape < 1 || shape > known {
+	if shape < 1 {
+		return fmt.Errorf("its shape is version %d, and shapes start at 1", shape)
+	}
+	if shape > known {
 		return fmt.Errorf("its shape is version %d, and this code knows versions up to %d: newer code wrote it: %w",
 			shape, known, annals.ErrUnsupported)
 	}
