@@ -25,7 +25,7 @@ type Application struct {
 	snapshots snapshots
 	cache     *cache // nil if there is none
 
-	keepsUnknown bool // readers of the log get events of unknown topics
+	unknown persistence.UnknownPolicy
 
 	closing context.Context //nolint:containedctx // done when Close is called, with annals.ErrClosed
 	cancel  context.CancelCauseFunc
@@ -95,7 +95,7 @@ func open(ctx context.Context, name string, opts []Option) (_ *Application, err 
 	if err := a.mapper.Register(cfg.types...); err != nil {
 		return nil, err
 	}
-	a.keepsUnknown = cfg.mapper.Unknown == persistence.KeepUnknown
+	a.unknown = cfg.mapper.Unknown
 	if *cfg.chain {
 		a.chain = hashchain.NewLinker(a.recorder)
 	}

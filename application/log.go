@@ -76,12 +76,11 @@ func (l *Log[E]) Append(ctx context.Context, e E, opts ...annals.TriggerOption) 
 //	_, err = wiki.Save(ctx, page, next)
 func (l *Log[E]) Next(ctx context.Context, e E, opts ...annals.TriggerOption) (Source, error) {
 	version := int64(1)
-	last, err := l.Last(ctx)
-	switch {
-	case err == nil:
-		version = last.Event.Version + 1
-	case !errors.Is(err, annals.ErrNotFound):
-		return nil, err
+	for last, err := range l.events(ctx, Range{Limit: 1, Descending: true}) {
+		if err != nil {
+			return nil, err
+		}
+		version = last.Version + 1 // also if it is of an unknown topic
 	}
 	return &events{l.typ.Event(l.id, version, e, opts...)}, nil
 }
@@ -105,40 +104,59 @@ func (l *Log[E]) one(ctx context.Context, r Range) (Entry[E], error) {
 	return Entry[E]{}, l.app.errorf("get", &annals.NotFoundError{Type: l.typ.Name(), ID: l.id, At: "(it has no entries)"})
 }
 
-// Entries yields entries in order. An error is the last that it yields.
+// Entries yields entries in order. An error is the last that it yields. Events of
+// unknown topics are left out, unless they are errors, see [WithUnknownEvents].
 func (l *Log[E]) Entries(ctx context.Context, r Range) iter.Seq2[Entry[E], error] {
 	return func(yield func(Entry[E], error) bool) {
-		err := l.app.usable()
-		if err == nil {
-			err = annals.CheckID("stream id", l.id)
+		left := r.Limit
+		if l.app.unknown != persistence.FailUnknown {
+			r.Limit = 0 // the recorder would count what is left out
 		}
-		if err != nil {
-			yield(Entry[E]{}, l.app.errorf("read log", err))
-			return
-		}
-		q := persistence.StreamQuery{After: r.After, UpTo: r.UpTo, Descending: r.Descending, Limit: r.Limit}
-		for stored, err := range l.app.recorder.ReadStream(ctx, l.id, q) {
-			var entry Entry[E]
-			if err == nil {
-				entry, err = l.entry(ctx, &stored)
+		for e, err := range l.events(ctx, r) {
+			data, ok := e.Data.(E)
+			if err == nil && !ok {
+				continue
 			}
-			if !yield(entry, l.app.errorf("read log", err)) || err != nil {
+			if left--; !yield(Entry[E]{Event: e, Data: data}, err) || left == 0 {
 				return
 			}
 		}
 	}
 }
 
-func (l *Log[E]) entry(ctx context.Context, stored *persistence.StoredEvent) (Entry[E], error) {
+// events yields the events of the log, those of unknown topics among them.
+func (l *Log[E]) events(ctx context.Context, r Range) iter.Seq2[annals.Event, error] {
+	return func(yield func(annals.Event, error) bool) {
+		err := l.app.usable()
+		if err == nil {
+			err = annals.CheckID("stream id", l.id)
+		}
+		if err != nil {
+			yield(annals.Event{}, l.app.errorf("read log", err))
+			return
+		}
+		q := persistence.StreamQuery{After: r.After, UpTo: r.UpTo, Descending: r.Descending, Limit: r.Limit}
+		for stored, err := range l.app.recorder.ReadStream(ctx, l.id, q) {
+			var e annals.Event
+			if err == nil {
+				e, err = l.event(ctx, &stored)
+			}
+			if !yield(e, l.app.errorf("read log", err)) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (l *Log[E]) event(ctx context.Context, stored *persistence.StoredEvent) (annals.Event, error) {
 	e, err := l.app.mapper.Decode(ctx, stored)
 	if err != nil {
-		return Entry[E]{}, err
+		return annals.Event{}, err
 	}
-	data, ok := e.Data.(E)
-	if !ok {
-		return Entry[E]{}, &annals.UnknownTopicError{
+	if _, ok := e.Data.(E); !ok && !isUnknown(&e) {
+		return annals.Event{}, &annals.UnknownTopicError{
 			Topic: e.Topic, StreamID: e.StreamID, Version: e.Version, Where: "DefineLog(\"" + l.typ.Name() + "\")",
 		}
 	}
-	return Entry[E]{Event: e, Data: data}, nil
+	return e, nil
 }

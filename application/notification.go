@@ -48,10 +48,14 @@ func (a *Application) read(
 			return
 		}
 		q := q
+		left := q.Limit
 		q.Topics = a.mapper.Topics(q.Topics)
+		if a.unknown == persistence.SkipUnknown {
+			q.Limit = 0 // the recorder would count what is skipped
+		}
 		for stored, err := range source(ctx, q) {
 			n, err := a.notification(ctx, &stored, err)
-			if _, unknown := n.Event.Data.(annals.Unknown); unknown && !a.keepsUnknown {
+			if a.skips(&n.Event) {
 				continue
 			}
 			if err != nil {
@@ -61,11 +65,21 @@ func (a *Application) read(
 				yield(n, a.errorf(op, err))
 				return
 			}
-			if !yield(n, nil) {
+			if left--; !yield(n, nil) || left == 0 {
 				return
 			}
 		}
 	}
+}
+
+// skips reports whether readers do not get the event, see [persistence.SkipUnknown].
+func (a *Application) skips(e *annals.Event) bool {
+	return a.unknown == persistence.SkipUnknown && isUnknown(e)
+}
+
+func isUnknown(e *annals.Event) bool {
+	_, unknown := e.Data.(annals.Unknown)
+	return unknown
 }
 
 // untilClosed returns a context that also ends, with [annals.ErrClosed] as its

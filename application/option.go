@@ -93,7 +93,8 @@ func WithTypes(types ...annals.Definition) Option {
 }
 
 // WithUnknownEvents says what becomes of stored events whose topic no type of the
-// application has. Default: [persistence.FailUnknown], which is an error.
+// application has: types that were deleted. Default: [persistence.FailUnknown], which
+// is an error, and what a program needs that may meet events of newer code.
 func WithUnknownEvents(policy persistence.UnknownPolicy) Option {
 	return option(func(c *config) error {
 		if policy < persistence.FailUnknown || policy > persistence.KeepUnknown {

@@ -99,8 +99,9 @@ func (r *Repository[A]) GetAt(ctx context.Context, id string, t time.Time) (*A, 
 }
 
 // Events yields the events of one aggregate in order: its life. They are also
-// there for a discarded aggregate; an unknown id yields none. An error is the
-// last that it yields.
+// there for a discarded aggregate; an unknown id yields none. Events of unknown
+// topics are left out or kept as [WithUnknownEvents] says. An error is the last that
+// it yields.
 func (r *Repository[A]) Events(ctx context.Context, id string) iter.Seq2[annals.Event, error] {
 	return func(yield func(annals.Event, error) bool) {
 		if err := r.usable(id); err != nil {
@@ -108,6 +109,9 @@ func (r *Repository[A]) Events(ctx context.Context, id string) iter.Seq2[annals.
 			return
 		}
 		for e, err := range r.events(ctx, id, persistence.StreamQuery{}, nil) {
+			if r.app.skips(&e) {
+				continue
+			}
 			if !yield(e, r.app.errorf("events", err)) || err != nil {
 				return
 			}
