@@ -314,3 +314,24 @@ func TestIDsOfEventsAreInjected(t *testing.T) {
 		t.Errorf("the original type got the ids, too: %q", e.ID)
 	}
 }
+
+// B1, B11.
+func TestTheEventsOfATypeAreMadeWithoutAnAggregate(t *testing.T) {
+	t.Parallel()
+	then := time.Date(2001, 2, 3, 4, 5, 6, 7, time.UTC)
+	typ := Dogs.WithClock(func() time.Time { return then }).WithIDs(func() string { return "the id" })
+	want := annals.Event{
+		ID: "the id", StreamID: "fido", Version: 7, Topic: "Dog.TrickAdded", Time: then.Truncate(time.Microsecond), Data: TrickAdded{Trick: "sit"},
+	}
+	for _, e := range []any{TrickAdded{Trick: "sit"}, &TrickAdded{Trick: "sit"}} {
+		if got := typ.Event("fido", 7, e); !reflect.DeepEqual(got, want) {
+			t.Errorf("of a %T: %+v, want %+v", e, got, want)
+		}
+	}
+	if got := typ.Event("fido", 7, TrickAdded{}, annals.WithEventID("mine"), annals.At(then.Add(time.Hour))); got.ID != "mine" || got.Time.Equal(want.Time) {
+		t.Errorf("with options: %+v", got)
+	}
+	for _, e := range []any{Unlisted{}, "text", nil, (*TrickAdded)(nil)} {
+		wantPanic(t, func() { Dogs.Event("fido", 1, e) }, fmt.Sprintf("%T", e), `"Dog"`)
+	}
+}

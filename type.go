@@ -278,6 +278,19 @@ func (t *Type[A]) Begin(id string) *A {
 	return a
 }
 
+// Event returns an event that is to stand at a version of a stream, with an id and
+// the time of the type's clock: what [Trigger] makes, without an aggregate. It is
+// applied to nothing, and not stored.
+//
+// It panics if data is not of a type that is in the [Define] of this type.
+func (t *Type[A]) Event(streamID string, version int64, data any, opts ...TriggerOption) Event {
+	value, def := t.model.find(data)
+	if def == nil {
+		panic(fmt.Sprintf("annals: Event(%T): no such event in Define(%q)", data, t.model.name))
+	}
+	return t.model.newEvent(streamID, version, def, value, opts)
+}
+
 // Replay makes an aggregate from its stored events, which must be all of them
 // from version 1 on. The aggregate equals the one that triggered them, times
 // included.

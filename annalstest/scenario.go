@@ -1,28 +1,29 @@
 package annalstest
 
 import (
-	"errors"
-	"fmt"
-	"iter"
-	"reflect"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/annals-es/annals"
 )
 
+// GivenID is the id of the aggregate that [Given] and [GivenState] begin with.
+const GivenID = "given"
+
 // Scenario is a test of an aggregate: given events, when a command is called, then
-// events. It reports what is wrong to the test, and goes on.
+// events. It reports what is wrong to the test, and goes on. What a command did must
+// be expected by one of the methods Then…: the test fails if the scenario ends before.
+// A Scenario is not safe for concurrent use.
 type Scenario[A any] struct{ story[A] }
 
 // Given begins a scenario with an aggregate that has the events behind it; with
-// none, it is a new one at version 0.
+// none, it is a new one at version 0. The events happened at the time that the clock
+// of the type has now, see [annals.Type.WithClock] and [Clock].
 func Given[A any](tb testing.TB, t *annals.Type[A], events ...annals.Applier[A]) *Scenario[A] {
 	tb.Helper()
-	s := &Scenario[A]{story[A]{tb: tb, typ: t}}
+	s := &Scenario[A]{begin(tb, t, "Apply")}
+	s.watch()
 	s.given(list(events))
 	return s
 }
@@ -30,22 +31,29 @@ func Given[A any](tb testing.TB, t *annals.Type[A], events ...annals.Applier[A])
 // New begins a scenario with a constructor: the events of the aggregate that it
 // returns are those that [Scenario.Then] expects.
 //
-//	annalstest.New(t, Dogs, func() *Dog { return RegisterDog("Fido") }).Then(Registered{"Fido"})
-func New[A any](tb testing.TB, t *annals.Type[A], create func() *A) *Scenario[A] {
+//	annalstest.New(t, Dogs, func() (*Dog, error) { return RegisterDog("Fido") }).Then(Registered{"Fido"})
+func New[A any](tb testing.TB, t *annals.Type[A], create func() (*A, error)) *Scenario[A] {
 	tb.Helper()
-	s := &Scenario[A]{story[A]{tb: tb, typ: t}}
-	s.when(func() error {
-		s.a = create()
-		s.id = t.AggregateOf(s.a).ID()
-		return nil
+	s := &Scenario[A]{begin(tb, t, "Apply")}
+	s.watch()
+	s.when("constructor", func() error {
+		a, err := create()
+		if err == nil && a != nil {
+			s.a, s.id = a, t.AggregateOf(a).ID()
+		}
+		return err
 	})
+	if s.err == nil && s.a == nil {
+		tb.Fatalf("the constructor returned nil, and no error")
+	}
 	return s
 }
 
 // When calls a command. Several calls of When before a Then add up.
 func (s *Scenario[A]) When(command func(a *A) error) *Scenario[A] {
 	s.tb.Helper()
-	s.when(func() error { return command(s.a) })
+	s.wantAggregate()
+	s.when("command", func() error { return command(s.a) })
 	return s
 }
 
@@ -65,22 +73,33 @@ func (s *Scenario[A]) ThenNothing() *Scenario[A] {
 	return s
 }
 
-// ThenError expects that the last command returned an error that is the target,
-// and that nothing was triggered.
+// ThenError expects that the last command returned an error that is the target (see
+// [errors.Is]), and that nothing was triggered nor changed.
 func (s *Scenario[A]) ThenError(target error) *Scenario[A] {
 	s.tb.Helper()
 	s.thenError(target)
 	return s
 }
 
-// ThenState passes the aggregate to a function that checks it.
+// ThenFailed expects an error as [Scenario.ThenError] does, and passes it to a
+// function that checks it: for errors that are types.
+func (s *Scenario[A]) ThenFailed(check func(err error)) *Scenario[A] {
+	s.tb.Helper()
+	s.thenFailed(check)
+	return s
+}
+
+// ThenState passes the aggregate to a function that checks it. Then may follow it.
 func (s *Scenario[A]) ThenState(check func(a *A)) *Scenario[A] {
 	s.tb.Helper()
+	s.thenState()
 	check(s.a)
 	return s
 }
 
-// StateScenario is a test of a decider: given events, when a command, then events.
+// StateScenario is a test of a decider: given events, when a command, then events. It
+// is as strict as [Scenario] is, and finds an evolve function that changes the state
+// that it is given.
 type StateScenario[C, S, E any] struct {
 	story[annals.State[S]]
 
@@ -95,20 +114,26 @@ func GivenState[C, S, E any](
 	tb testing.TB, t *annals.Type[annals.State[S]], decide func(command C, state S) ([]E, error), events ...any,
 ) *StateScenario[C, S, E] {
 	tb.Helper()
-	s := &StateScenario[C, S, E]{story[annals.State[S]]{tb: tb, typ: t}, decide}
+	s := &StateScenario[C, S, E]{begin(tb, t, "Evolve"), decide}
+	s.pure = s.changesNothing
+	s.watch()
 	s.given(events)
 	return s
 }
 
-// When lets the function decide on a command.
+// When lets the function decide on a command. As with application.Decider, events
+// that it returns with an error do not happen.
 func (s *StateScenario[C, S, E]) When(command C) *StateScenario[C, S, E] {
 	s.tb.Helper()
-	s.when(func() error {
+	s.when("command", func() error {
 		events, err := s.decide(command, s.a.Value())
+		if err != nil {
+			return err
+		}
 		for _, e := range events {
 			s.a.Trigger(e)
 		}
-		return err
+		return nil
 	})
 	return s
 }
@@ -134,157 +159,40 @@ func (s *StateScenario[C, S, E]) ThenError(target error) *StateScenario[C, S, E]
 	return s
 }
 
-// ThenState expects the state.
+// ThenFailed expects an error, as [Scenario.ThenFailed] does.
+func (s *StateScenario[C, S, E]) ThenFailed(check func(err error)) *StateScenario[C, S, E] {
+	s.tb.Helper()
+	s.thenFailed(check)
+	return s
+}
+
+// ThenState expects the state. Then may follow it.
 func (s *StateScenario[C, S, E]) ThenState(want S) *StateScenario[C, S, E] {
 	s.tb.Helper()
+	s.thenState()
 	if d := cmp.Diff(want, s.a.Value(), everything()...); d != "" {
 		s.tb.Errorf("the state is another one (-want +got):\n%s", d)
 	}
 	return s
 }
 
-func list[E any](events []E) []any {
-	all := make([]any, len(events))
-	for i, e := range events {
-		all[i] = e
-	}
-	return all
-}
-
-// story is what the scenarios of both styles have in common.
-type story[A any] struct {
-	tb   testing.TB
-	typ  *annals.Type[A]
-	id   string
-	a    *A
-	past []annals.Event // given, and triggered and checked
-	news []annals.Event // triggered since
-	err  error          // of the last command, not checked yet
-}
-
-func (s *story[A]) given(events []any) {
+// changesNothing evolves the events from the first-th on, and compares each state with
+// what it was before the next event.
+func (s *StateScenario[C, S, E]) changesNothing(events []annals.Event, first int) {
 	s.tb.Helper()
-	s.id = "given"
-	for i, e := range events {
-		v := reflect.ValueOf(e)
-		if v.Kind() == reflect.Pointer && !v.IsNil() {
-			v = v.Elem()
+	for i := first; i < len(events); i++ {
+		used, before := s.replayed(events[:i]), s.replayed(events[:i])
+		if used == nil || before == nil {
+			return
 		}
-		topic := ""
-		for _, t := range s.typ.EventTypes() {
-			if v.IsValid() && t.GoType() == v.Type() {
-				topic = t.Topic()
-			}
+		given := used.Value()
+		if err := s.typ.Advance(used, sequence(events[i:i+1])); err != nil {
+			return // replay reports it
 		}
-		if topic == "" {
-			s.tb.Fatalf("given event %d is a %T, which %s does not have", i+1, e, s.typ.Name())
+		if d := cmp.Diff(before.Value(), given, everything()...); d != "" {
+			s.tb.Errorf("evolving %s changes the state that it is given, which others may hold; copy what it changes, such as a map "+
+				"(-before +after):\n%s", events[i].Topic, d)
+			return
 		}
-		s.past = append(s.past, annals.Event{
-			ID: fmt.Sprintf("given-%d", i+1), StreamID: s.id, Version: int64(i + 1), Topic: topic,
-			Time: time.Date(2000, time.January, 1, 0, 0, i, 0, time.UTC), Data: v.Interface(),
-		})
-	}
-	s.a = s.typ.Begin(s.id)
-	if err := s.typ.Advance(s.a, sequence(s.past)); err != nil {
-		s.tb.Fatalf("given: %v", err)
-	}
-}
-
-func sequence(events []annals.Event) iter.Seq2[annals.Event, error] {
-	return func(yield func(annals.Event, error) bool) {
-		for _, e := range events {
-			if !yield(e, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (s *story[A]) when(command func() error) {
-	s.tb.Helper()
-	if s.err != nil {
-		s.tb.Fatalf("the command before failed, and nothing expected that: %v", s.err)
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			s.tb.Fatalf("the command panicked: %v", p)
-		}
-	}()
-	s.err = command()
-	s.news = append(s.news, s.typ.AggregateOf(s.a).CollectEvents()...)
-}
-
-func (s *story[A]) then(want []any) {
-	s.tb.Helper()
-	if s.err != nil {
-		s.tb.Errorf("the command failed: %v", s.err)
-		s.err = nil
-	}
-	got := make([]any, len(s.news))
-	for i, e := range s.news {
-		got[i] = e.Data
-	}
-	for i, e := range want {
-		if v := reflect.ValueOf(e); v.Kind() == reflect.Pointer && !v.IsNil() {
-			want[i] = v.Elem().Interface()
-		}
-	}
-	if len(want) == 0 {
-		want = []any{}
-	}
-	if d := cmp.Diff(want, got, everything()...); d != "" {
-		s.tb.Errorf("triggered were %s, which is not what was expected (-want +got):\n%s", s.topics(), d)
-	}
-	s.past = append(s.past, s.news...)
-	s.news = nil
-	s.replay()
-}
-
-// topics lists what was triggered.
-func (s *story[A]) topics() string {
-	if len(s.news) == 0 {
-		return "no events"
-	}
-	topics := make([]string, len(s.news))
-	for i, e := range s.news {
-		topics[i] = e.Topic
-	}
-	return strings.Join(topics, ", ")
-}
-
-// replay compares the aggregate with one that is made of its events alone.
-func (s *story[A]) replay() {
-	s.tb.Helper()
-	again := s.typ.Begin(s.id)
-	if err := s.typ.Advance(again, sequence(s.past)); err != nil {
-		s.tb.Errorf("the events cannot be replayed: %v", err)
-		return
-	}
-	if d := cmp.Diff(again, s.a, everything()...); d != "" {
-		s.tb.Errorf("replaying the events gives another %s: something is changed outside of Apply, or Apply depends on more "+
-			"than its event (-replayed +commanded):\n%s", s.typ.Name(), d)
-	}
-}
-
-func (s *story[A]) thenError(target error) {
-	s.tb.Helper()
-	if !errors.Is(s.err, target) || target == nil {
-		s.tb.Errorf("the command returned the error %v, want %v", s.err, target)
-	}
-	if len(s.news) > 0 {
-		s.tb.Errorf("the command failed, and triggered %s", s.topics())
-	}
-	s.err, s.news = nil, nil
-}
-
-// everything makes cmp look into unexported fields, but for the identity of
-// aggregates and for functions, which cannot be compared.
-func everything() []cmp.Option {
-	return []cmp.Option{
-		cmp.Exporter(func(reflect.Type) bool { return true }),
-		cmp.FilterPath(func(p cmp.Path) bool {
-			t := p.Last().Type()
-			return t == reflect.TypeFor[annals.Aggregate]() || t != nil && t.Kind() == reflect.Func
-		}, cmp.Ignore()),
 	}
 }
