@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/annalstest"
 	"github.com/annals-es/annals/application"
 	"github.com/annals-es/annals/memory"
 	"github.com/annals-es/annals/persistence"
@@ -161,7 +162,8 @@ func TestRetryRepeatsWorkOnSeveralAggregates(t *testing.T) {
 // B29.
 func TestSaveRepeatedAfterALostAnswerSucceeds(t *testing.T) {
 	t.Parallel()
-	r := &losing{Recorder: memory.New(), lose: true}
+	r, faults := annalstest.NewFaulty(t, memory.New())
+	faults.OnRecord(annalstest.LostAnswer())
 	s := open(t, application.WithRecorder(r))
 	fido := Dogs.New("fido", Registered{Name: "Fido"})
 	_, err := s.Save(t.Context(), fido)
@@ -178,31 +180,16 @@ func TestSaveRepeatedAfterALostAnswerSucceeds(t *testing.T) {
 // B29, B32.
 func TestUpdateRepeatsASaveWhoseAnswerWasLost(t *testing.T) {
 	t.Parallel()
-	r := &losing{Recorder: memory.New()}
+	r, faults := annalstest.NewFaulty(t, memory.New())
 	s := open(t, application.WithRecorder(r))
 	s.register(t, "fido")
-	r.lose = true
+	faults.OnRecord(annalstest.LostAnswer())
 	if err := s.dogs.Update(t.Context(), "fido", func(d *Dog) error { return d.AddTrick("sit") }); err != nil {
 		t.Fatal(err)
 	}
 	if d, err := s.dogs.Get(t.Context(), "fido"); err != nil || !slices.Equal(d.Tricks, []string{"sit"}) {
 		t.Errorf("tricks %v, error %v; want one", d.Tricks, err)
 	}
-}
-
-// losing stores the next save and loses the answer, if lose is true.
-type losing struct {
-	*memory.Recorder
-	lose bool
-}
-
-func (r *losing) Record(ctx context.Context, b persistence.Batch) ([]int64, error) {
-	positions, err := r.Recorder.Record(ctx, b)
-	if r.lose && err == nil {
-		r.lose = false
-		return nil, fmt.Errorf("the connection broke: %w", annals.ErrOutcomeUnknown)
-	}
-	return positions, err
 }
 
 func TestNotificationsAreSelected(t *testing.T) {
@@ -360,14 +347,16 @@ func TestCloseEndsSubscriptionsAndEveryCallIsErrClosed(t *testing.T) {
 // B39.
 func TestCloseWaitsForRunningSaves(t *testing.T) {
 	t.Parallel()
-	r := &slow{Recorder: memory.New(), started: make(chan struct{}), finish: make(chan struct{})}
+	r, faults := annalstest.NewFaulty(t, memory.New())
+	gate := annalstest.NewGate()
+	faults.OnRecord(annalstest.Held(gate))
 	s := open(t, application.WithRecorder(r))
 	saved, closed := make(chan error, 1), make(chan error, 1)
 	go func() {
 		_, err := s.Save(context.WithoutCancel(t.Context()), Dogs.New("fido", Registered{Name: "Fido"}))
 		saved <- err
 	}()
-	<-r.started
+	<-gate.Reached()
 	go func() { closed <- s.Close() }()
 	for _, err := range s.Subscribe(t.Context()) { // ends once Close has begun
 		wantError(t, err, annals.ErrClosed)
@@ -377,7 +366,7 @@ func TestCloseWaitsForRunningSaves(t *testing.T) {
 		t.Errorf("Close did not wait for the save: %v", err)
 	default:
 	}
-	close(r.finish)
+	gate.Open()
 	if err := <-saved; err != nil {
 		t.Errorf("the running save: %v", err)
 	}
@@ -387,18 +376,6 @@ func TestCloseWaitsForRunningSaves(t *testing.T) {
 	if _, ok, err := r.MaxPosition(t.Context()); !ok || err != nil {
 		t.Errorf("the recorder, which the application did not open: %v, %v", ok, err)
 	}
-}
-
-// slow says when a save has started, and finishes it when it is told to.
-type slow struct {
-	*memory.Recorder
-	started, finish chan struct{}
-}
-
-func (r *slow) Record(ctx context.Context, b persistence.Batch) ([]int64, error) {
-	close(r.started)
-	<-r.finish
-	return r.Recorder.Record(ctx, b)
 }
 
 func TestErrorsAreNotWrappedTwice(t *testing.T) {
