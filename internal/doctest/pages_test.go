@@ -215,7 +215,8 @@ func run(ctx context.Context, dir, name string, args ...string) (string, error) 
 	var stdout, stderr bytes.Buffer
 	command := exec.CommandContext(ctx, name, args...)
 	command.Dir = dir
-	command.Env = append(os.Environ(), "GOWORK=", "GOFLAGS=-mod=readonly", "PWD="+dir) // GOWORK: found from dir upwards
+	// GOWORK is found from dir upwards. A page has no golden files: its tests make them, as a first run does.
+	command.Env = append(os.Environ(), "GOWORK=", "GOFLAGS=-mod=readonly", "PWD="+dir, "ANNALS_UPDATE=1")
 	command.Stdout, command.Stderr = &stdout, &stderr
 	if err := command.Run(); err != nil {
 		called := strings.Join(append([]string{filepath.Base(name)}, args...), " ")
