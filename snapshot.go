@@ -31,6 +31,7 @@ type SnapshotType struct {
 	marks    []string // by shape, from shape 1 on
 	take     func(a any) any
 	restore  func(a, state any)
+	verify   func(a any) error // of an aggregate whose own fields are kept; nil if there is nothing to check
 }
 
 // complete is called once all parts of a definition are there.
@@ -69,9 +70,9 @@ type SnapshotOption interface{ applySnapshot(t *SnapshotType) }
 // again when restore is called. S is a value type, and must be what the transcoder can
 // store and give back. Options are upcasts from older forms of S, see [Upcast].
 //
-// Without SnapshotAs the exported fields of the aggregate are its state. A field that
-// a tag keeps out of what is stored is zero after a snapshot: give such an aggregate a
-// SnapshotAs, too.
+// Without SnapshotAs the exported fields of the aggregate are its state. An aggregate
+// that has others needs one, as does one in which two fields share memory: a map and a
+// slice of the same pointers, say.
 func SnapshotAs[A, S any](take func(*A) S, restore func(*A, S), opts ...SnapshotOption) Part[A] {
 	return part[A](func(m *model) error {
 		if m.snapshotAs {
@@ -83,6 +84,7 @@ func SnapshotAs[A, S any](take func(*A) S, restore func(*A, S), opts ...Snapshot
 		}
 		t := &m.snapshot
 		t.shapes = shapes{present: reflect.TypeFor[S](), decode: decoderOf[S]()}
+		t.verify = nil
 		t.take = func(a any) any { return take(a.(*A)) }              //nolint:forcetypeassert // see TakeSnapshot
 		t.restore = func(a, state any) { restore(a.(*A), state.(S)) } //nolint:forcetypeassert // see FromSnapshot
 		for _, o := range opts {
@@ -113,7 +115,9 @@ func (t *Type[A]) SnapshotType() *SnapshotType { return &t.model.snapshot }
 // It returns [ErrUnsupported] if the aggregate has pending events, is discarded,
 // or has no events: what such a state says is not, or not only, in stored events. It
 // does so, too, if one of the events is [Unknown]: code that knows it would miss its
-// effect.
+// effect. If there is no [SnapshotAs], it also does so for an aggregate in which two
+// fields share a pointer, a map or a part of a slice: after the snapshot each would
+// have its own.
 func (t *Type[A]) TakeSnapshot(a *A) (Snapshot, error) {
 	agg := t.root(a)
 	if len(agg.pending) > 0 || agg.discarded || agg.version == 0 {
@@ -123,6 +127,11 @@ func (t *Type[A]) TakeSnapshot(a *A) (Snapshot, error) {
 	if agg.unknown > 0 {
 		return Snapshot{}, fmt.Errorf("annals: snapshot of %s %q: its version %d is an event that this code does not know, and skips: %w",
 			t.model.name, agg.id, agg.unknown, ErrUnsupported)
+	}
+	if verify := t.model.snapshot.verify; verify != nil {
+		if err := verify(a); err != nil {
+			return Snapshot{}, fmt.Errorf("annals: snapshot of %s %q: %w: %w", t.model.name, agg.id, err, ErrUnsupported)
+		}
 	}
 	return Snapshot{
 		StreamID: agg.id, Version: agg.version, CreatedAt: agg.createdAt, ModifiedAt: agg.modifiedAt,

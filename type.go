@@ -157,6 +157,7 @@ func Define[A any, P Root[A]](name string, parts ...Part[A]) *Type[A] {
 		shapes:  shapes{present: reflect.TypeFor[A](), decode: decoderOf[A]()},
 		take:    func(a any) any { return *a.(*A) },         //nolint:forcetypeassert // see TakeSnapshot
 		restore: func(a, state any) { *a.(*A) = state.(A) }, //nolint:forcetypeassert // see FromSnapshot
+		verify:  func(a any) error { return checkShared(reflect.ValueOf(a)) },
 	}
 	err := define(t, parts)
 	if err == nil && P(new(A)).root() == nil {

@@ -191,24 +191,6 @@ func (m *Mapper) Topics(topics []string) []string {
 	return slices.Compact(all)
 }
 
-// CheckSnapshots returns an error that names type and field if snapshots of the
-// type would not come back as they were. A transcoder that cannot tell is
-// trusted.
-func (m *Mapper) CheckSnapshots(t *annals.SnapshotType) error {
-	var err error
-	if checker, ok := m.transcoder.(TypeChecker); ok {
-		err = checker.CheckType(t.GoType())
-	}
-	if t.GoType().Kind() == reflect.Interface {
-		err = fmt.Errorf("%v is an interface: nothing says which type to decode", t.GoType())
-	}
-	if err != nil {
-		return fmt.Errorf("persistence: snapshots of %s: %w; give its Define an annals.SnapshotAs with a type that can be stored: %w",
-			t.Name(), err, annals.ErrConfiguration)
-	}
-	return nil
-}
-
 // Encode returns the event as it is to be stored. It returns an
 // [*annals.UnknownTopicError] if the topic is not registered, because what was
 // stored so could not be read again, and an [*EncodeError] if the data cannot be
