@@ -4,3 +4,15 @@ package sqlite
 func WithSchemaVersion(version int) Option {
 	return option(func(c *config) error { c.schema = version; return nil })
 }
+
+// TakeReaders takes all connections that read, until release is called.
+func (r *Recorder) TakeReaders() (release func()) {
+	for range cap(r.readers) {
+		r.readers <- struct{}{}
+	}
+	return func() {
+		for range cap(r.readers) {
+			<-r.readers
+		}
+	}
+}

@@ -29,7 +29,7 @@ func (r *Recorder) ReadStream(ctx context.Context, streamID string, q persistenc
 		next := func(ctx context.Context, limit int64) (*sql.Rows, error) {
 			return r.stmts.streams[place(q.Hash)][place(q.Descending)].QueryContext(ctx, streamID, after, upTo, limit)
 		}
-		for n, err := range r.read(ctx, newScanner(colVersion, q.Hash), left, next) {
+		for n, err := range r.read(ctx, newScanner(colVersion, q.Hash), left, true, next) {
 			n.StreamID = streamID
 			if !yield(n.StoredEvent, err) {
 				return
@@ -62,7 +62,7 @@ func (r *Recorder) ReadLog(ctx context.Context, q persistence.LogQuery) iter.Seq
 			}
 			return r.stmts.logs[place(q.Hash)][place(len(q.Topics) > 0)].QueryContext(ctx, append(args, limit)...)
 		}
-		for n, err := range r.read(ctx, newScanner(colPosition, q.Hash), left, next) {
+		for n, err := range r.read(ctx, newScanner(colPosition, q.Hash), left, false, next) {
 			if !yield(*n, err) {
 				return
 			}
@@ -98,9 +98,10 @@ func bound(n int64) int64 {
 }
 
 // read yields the rows of query after query, until one has fewer rows than asked
-// for. The notification that it yields is overwritten by a later one.
+// for. Brief tells that each of them is over soon, see [Recorder.reading]. The
+// notification that it yields is overwritten by a later one.
 func (r *Recorder) read(
-	ctx context.Context, s *scanner, left int64, next func(ctx context.Context, limit int64) (*sql.Rows, error),
+	ctx context.Context, s *scanner, left int64, brief bool, next func(ctx context.Context, limit int64) (*sql.Rows, error),
 ) iter.Seq2[*persistence.Notification, error] {
 	return func(yield func(*persistence.Notification, error) bool) {
 		buffer := r.buffers.get()
@@ -110,7 +111,7 @@ func (r *Recorder) read(
 			err := r.usable(ctx)
 			more := false
 			if err == nil {
-				*buffer, more, err = r.readChunk(ctx, s, (*buffer)[:0], min(left, maxRows), next)
+				*buffer, more, err = r.readChunk(ctx, s, (*buffer)[:0], min(left, maxRows), brief, next)
 			}
 			chunk := *buffer
 			used = max(used, len(chunk))
@@ -134,9 +135,14 @@ func (r *Recorder) read(
 // readChunk appends the rows of one query; more says whether there may be
 // others.
 func (r *Recorder) readChunk(
-	ctx context.Context, s *scanner, chunk []persistence.Notification, limit int64,
+	ctx context.Context, s *scanner, chunk []persistence.Notification, limit int64, brief bool,
 	next func(ctx context.Context, limit int64) (*sql.Rows, error),
 ) (_ []persistence.Notification, more bool, err error) {
+	ctx, err = r.reading(ctx, brief)
+	if err != nil {
+		return chunk, false, err
+	}
+	defer r.readingDone()
 	rows, err := next(ctx, limit)
 	if err != nil {
 		return chunk, false, err
@@ -157,6 +163,32 @@ func (r *Recorder) readChunk(
 		}
 	}
 	return chunk, int64(len(chunk)) == limit, rows.Err()
+}
+
+// reading waits for a connection, until readingDone is called, and returns the
+// context to read with. For a brief query, one of a few rows by an index, it does
+// not end with ctx: to watch a context costs database/sql and the driver a goroutine
+// each, two fifths of what a query takes that finds nothing. Connections of the
+// caller's own, see [New], may be held by others: there the context stays as it is.
+func (r *Recorder) reading(ctx context.Context, brief bool) (context.Context, error) {
+	if r.readers == nil {
+		return ctx, nil
+	}
+	select {
+	case r.readers <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if brief {
+		ctx = context.WithoutCancel(ctx)
+	}
+	return ctx, nil
+}
+
+func (r *Recorder) readingDone() {
+	if r.readers != nil {
+		<-r.readers
+	}
 }
 
 // buffers keeps the memory of chunks for the next ones.
@@ -269,10 +301,12 @@ func (r *Recorder) MaxPosition(ctx context.Context) (position int64, ok bool, er
 		return 0, false, r.errorf(ctx, "max position", err)
 	}
 	var p sql.NullInt64
-	if err := r.stmts.maxPosition.QueryRowContext(ctx).Scan(&p); err != nil {
-		return 0, false, r.errorf(ctx, "max position", err)
+	brief, err := r.reading(ctx, true)
+	if err == nil {
+		defer r.readingDone()
+		err = r.stmts.maxPosition.QueryRowContext(brief).Scan(&p)
 	}
-	return p.Int64, p.Valid, nil
+	return p.Int64, p.Valid, r.errorf(ctx, "max position", err)
 }
 
 // MaxTracking returns the tracked position.
@@ -280,7 +314,11 @@ func (r *Recorder) MaxTracking(ctx context.Context, name string) (position int64
 	if err := r.usable(ctx); err != nil {
 		return 0, false, r.errorf(ctx, "max tracking", err)
 	}
-	err = r.stmts.maxTracking.QueryRowContext(ctx, name).Scan(&position)
+	brief, err := r.reading(ctx, true)
+	if err == nil {
+		defer r.readingDone()
+		err = r.stmts.maxTracking.QueryRowContext(brief, name).Scan(&position)
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
 	}

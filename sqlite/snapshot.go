@@ -34,10 +34,14 @@ func (r *Recorder) RecordSnapshot(ctx context.Context, s persistence.StoredSnaps
 
 // ReadSnapshot returns the snapshot of a stream.
 func (r *Recorder) ReadSnapshot(ctx context.Context, streamID string) (s persistence.StoredSnapshot, ok bool, err error) {
-	err = r.usable(ctx)
+	brief := ctx
+	if err = r.usable(ctx); err == nil {
+		brief, err = r.reading(ctx, true)
+	}
 	if err == nil {
+		defer r.readingDone()
 		var created, modified int64
-		err = r.stmts.readSnapshot.QueryRowContext(ctx, streamID).Scan(
+		err = r.stmts.readSnapshot.QueryRowContext(brief, streamID).Scan(
 			&s.Version, &s.Topic, &created, &modified, &s.Shape, &s.Mark, &s.Encoding, &s.State)
 		s.StreamID, s.CreatedAt, s.ModifiedAt = streamID, time.UnixMicro(created).UTC(), time.UnixMicro(modified).UTC()
 	}

@@ -42,6 +42,7 @@ type Recorder struct {
 	prepared []*sql.Stmt // all that were prepared, for Close
 	lock     string      // a statement that takes the write lock, if BEGIN does not
 	buffers  buffers
+	readers  chan struct{} // has room for as many as may read; nil for the caller's own database
 
 	mu      sync.Mutex
 	queue   []*request
@@ -244,6 +245,7 @@ func Open(ctx context.Context, path string, opts ...Option) (*Recorder, error) {
 	readDB.SetMaxIdleConns(cfg.readers)
 	return start(ctx, &Recorder{
 		cfg: cfg, name: path, writeDB: writeDB, readDB: readDB, opened: []io.Closer{writeDB, readDB},
+		readers: make(chan struct{}, cfg.readers),
 	})
 }
 
