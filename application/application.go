@@ -29,8 +29,10 @@ type Application struct {
 
 	closing context.Context //nolint:containedctx // done when Close is called, with annals.ErrClosed
 	cancel  context.CancelCauseFunc
-	mu      sync.RWMutex // read-held by running saves
-	closed  bool
+	mu      sync.Mutex
+	closed  bool           // no save begins any more
+	saves   sync.WaitGroup // those that run
+	ended   sync.Once      // what Close does when none runs any more
 }
 
 // Notification is an event with its position in the application's log.
@@ -120,21 +122,32 @@ func open(ctx context.Context, name string, opts []Option) (_ *Application, err 
 // Name returns the application's name.
 func (a *Application) Name() string { return a.name }
 
-// Close ends the subscriptions and waits for running saves, and for the snapshots
-// that they asked for; afterwards every call returns [annals.ErrClosed]. A
-// recorder given by [WithRecorder] stays open.
-func (a *Application) Close() error {
+// Close ends the subscriptions and waits for running saves, and up to ten seconds
+// for the snapshots that they asked for; afterwards every call returns
+// [annals.ErrClosed]. A recorder given by [WithRecorder] stays open.
+func (a *Application) Close() (err error) {
 	a.cancel(annals.ErrClosed)
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.snapshots.wait()
-	if a.closed {
-		return nil
-	}
 	a.closed = true
-	if a.owned != nil {
-		return a.owned.Close()
+	a.mu.Unlock()
+	a.saves.Wait()
+	a.ended.Do(func() {
+		a.snapshots.close()
+		if a.owned != nil {
+			err = a.owned.Close()
+		}
+	})
+	return err
+}
+
+// begin registers a save, which Close waits for until a.saves.Done is called.
+func (a *Application) begin() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return annals.ErrClosed
 	}
+	a.saves.Add(1)
 	return nil
 }
 

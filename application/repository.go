@@ -62,6 +62,9 @@ func (r *Repository[A]) Get(ctx context.Context, id string) (*A, error) {
 	if err != nil {
 		return nil, r.app.errorf("get", err)
 	}
+	if r.snapshots {
+		r.app.snapshots.reached(snapshotJob{r.typ.Name(), id}, r.typ.AggregateOf(a).Version())
+	}
 	return a, nil
 }
 
@@ -160,26 +163,20 @@ func (r *Repository[A]) update(
 
 // loadStored returns the aggregate as it was at a version, or as it is for 0, made
 // of its snapshot, if there is one, and the events after it.
-func (r *Repository[A]) loadStored(ctx context.Context, id string, version int64) (a *A, err error) {
+func (r *Repository[A]) loadStored(ctx context.Context, id string, version int64) (*A, error) {
 	if r.snapshots {
-		if a, err = loadSnapshot(ctx, r.app, r.typ, id, version); err != nil {
+		a, err := r.fromSnapshot(ctx, id, version)
+		if err != nil {
 			return nil, err
 		}
+		if a != nil && r.typ.AggregateOf(a).Discarded() {
+			return nil, &annals.NotFoundError{Type: r.typ.Name(), ID: id, Discarded: true}
+		}
+		if a != nil {
+			return a, nil
+		}
 	}
-	if a == nil {
-		return r.typ.Replay(id, r.events(ctx, id, persistence.StreamQuery{UpTo: version}, nil))
-	}
-	agg := r.typ.AggregateOf(a)
-	if version > 0 && agg.Version() == version {
-		return a, nil
-	}
-	if err := r.typ.Advance(a, r.events(ctx, id, persistence.StreamQuery{After: agg.Version(), UpTo: version}, nil)); err != nil {
-		return nil, err
-	}
-	if agg.Discarded() {
-		return nil, &annals.NotFoundError{Type: r.typ.Name(), ID: id, Discarded: true}
-	}
-	return a, nil
+	return r.typ.Replay(id, r.events(ctx, id, persistence.StreamQuery{UpTo: version}, nil))
 }
 
 func (r *Repository[A]) usable(id string) error {

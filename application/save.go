@@ -30,12 +30,14 @@ type Source interface {
 // twice. On [annals.ErrVersionConflict] somebody else was first: load the
 // aggregate again and decide again, see [Repository.Update]. An event that would
 // not come back as it is gives [annals.ErrUnencodable].
+//
+// It panics if an aggregate has got more pending events while it was saved, by
+// another goroutine or in a [Do]: an aggregate is not for concurrent use.
 func (a *Application) Save(ctx context.Context, sources ...Source) (Recordings, error) {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	if a.closed || a.closing.Err() != nil {
-		return nil, a.errorf("save", annals.ErrClosed)
+	if err := a.begin(); err != nil {
+		return nil, a.errorf("save", err)
 	}
+	defer a.saves.Done()
 	s, err := a.prepare(ctx, sources)
 	if err == nil && (len(s.recordings) > 0 || s.batch.Do != nil) {
 		err = a.record(ctx, s)
@@ -114,13 +116,10 @@ func (a *Application) record(ctx context.Context, s *save) (err error) {
 	for i := range s.recordings {
 		s.recordings[i].Position = positions[i]
 	}
-	if s.join != nil {
-		return nil // nothing is certain before the caller commits
-	}
-	if a.chain != nil {
+	if a.chain != nil && s.join == nil { // what is joined is not certain before the caller commits
 		a.chain.Stored(s.batch.Events)
 	}
-	a.snapshots.saved(s.batch.Events)
+	a.snapshots.saved(s.batch.Events, s.join != nil)
 	return nil
 }
 
@@ -181,9 +180,13 @@ func (d do) addTo(s *save) error {
 //
 //	_, err := school.Save(ctx, dog, application.Join(tx))
 //
-// If the caller rolls back, nothing is stored, and the aggregates have to be
-// thrown away: they have forgotten their events. A version conflict leaves the
-// transaction usable. Snapshots are left to later saves. The save gives
+// Before that nobody sees it, [Repository.Get] neither. If the caller rolls back,
+// nothing is stored, and the aggregates have to be thrown away: they have forgotten
+// their events. A version conflict leaves the transaction usable.
+//
+// A snapshot that such a save asks for is taken when the aggregate is loaded or
+// saved the next time after the commit. With [WithHashChain] a transaction may have
+// one save of a stream: a second one gives a version conflict. The save gives
 // [annals.ErrUnsupported] on a recorder that cannot do it.
 func Join(tx any) Source { return join{tx: tx} }
 

@@ -20,7 +20,7 @@ import (
 // The checks in the files application_….go look at a recorder through an
 // application: what applications promise must hold on every recorder.
 func applicationChecks() []check {
-	return slices.Concat(snapshotChecks(), cacheChecks(), styleChecks(), storyChecks(), integrityChecks(), codecChecks())
+	return slices.Concat(snapshotChecks(), unfitChecks(), cacheChecks(), styleChecks(), storyChecks(), integrityChecks(), codecChecks())
 }
 
 // wallet is the aggregate of these checks.

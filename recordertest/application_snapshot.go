@@ -62,12 +62,18 @@ func checkSnapshotEqual(t *testing.T, s *store) {
 	}
 }
 
-// afterSnapshot returns how many events a load of the aggregate reads.
+// afterSnapshot returns how many events after its snapshot, or of all if it has none,
+// a load of the aggregate reads.
 func afterSnapshot(ctx context.Context, t *testing.T, r Recorder, types *annals.Type[wallet], id string) int {
 	t.Helper()
 	counted, reads := countReads(r)
 	b := openBankOf(ctx, t, counted, types, application.WithSnapshots(types, 0))
 	b.get(ctx, t, id)
+	if _, ok, err := snapshotRecorder(t, r).ReadSnapshot(ctx, id); err != nil {
+		t.Fatal(err)
+	} else if ok {
+		return reads.since() - 1 // the last event in the snapshot is compared
+	}
 	return reads.since()
 }
 
@@ -113,6 +119,14 @@ func checkSnapshotByHand(t *testing.T, s *store) {
 	b.pay(ctx, t, "ada", 3)
 	if n := afterSnapshot(ctx, t, r, types, "ada"); n != 3 {
 		t.Errorf("three events later: %d events were read", n)
+	}
+	var hook told
+	with, without := openBank(ctx, t, r, application.WithSnapshots(types, 0), hook.option()), openBank(ctx, t, r)
+	for v := range int64(34) { // before, at and after the version of the snapshot
+		sameVersion(ctx, t, with, without, "ada", v+1)
+	}
+	if errs := hook.take(); len(errs) > 0 {
+		t.Errorf("the hook was told %v", errs)
 	}
 	wantIs(t, "of nothing", b.wallets.Snapshot(ctx, "nobody"), annals.ErrNotFound)
 	plain := openBank(ctx, t, r)
@@ -174,18 +188,30 @@ func checkSnapshotShapes(t *testing.T, s *store) {
 func checkSnapshotDiscarded(t *testing.T, s *store) {
 	ctx, r := s.setup(t)
 	types := defineWallet()
-	b := openBank(ctx, t, r, application.WithSnapshots(types, 2))
+	var hook told
+	b := openBank(ctx, t, r, application.WithSnapshots(types, 2), hook.option())
 	b.open(ctx, t, "ada", 5)
+	if err := b.wallets.Snapshot(ctx, "ada"); err != nil {
+		t.Fatal(err)
+	}
 	w := b.get(ctx, t, "ada")
-	annals.Trigger(w, walletClosed{})
+	_ = w.pay(1)
+	annals.Trigger(w, walletClosed{}) // of version 8, of which a snapshot is due
 	b.save(ctx, t, w)
 	closeApplication(t, b.Application)
+	if errs := hook.take(); len(errs) > 0 {
+		t.Errorf("that it was discarded is no error: %v", errs)
+	}
 	again := openBank(ctx, t, r, application.WithSnapshots(types, 2))
 	_, err := again.wallets.Get(ctx, "ada")
 	wantIs(t, "discarded", err, annals.ErrNotFound)
 	wantIs(t, "a snapshot of it", again.wallets.Snapshot(ctx, "ada"), annals.ErrNotFound)
-	if w, err := again.wallets.GetVersion(ctx, "ada", 6); err != nil || w.Version() != 6 {
-		t.Errorf("the version before: %v", err)
+	_, err = again.wallets.GetVersion(ctx, "ada", 8)
+	wantIs(t, "at its last version", err, annals.ErrNotFound)
+	for v := int64(6); v < 8; v++ {
+		if w, err := again.wallets.GetVersion(ctx, "ada", v); err != nil || w.Version() != v {
+			t.Errorf("version %d: %v", v, err)
+		}
 	}
 }
 
