@@ -58,10 +58,7 @@ func (l *Log[E]) Append(ctx context.Context, e E, opts ...annals.TriggerOption) 
 		if err != nil {
 			return false, err
 		}
-		recordings, err = l.app.Save(ctx, next)
-		for n := 0; n < maxRepeats && errors.Is(err, annals.ErrOutcomeUnknown); n++ {
-			recordings, err = l.app.Save(ctx, next)
-		}
+		recordings, err = l.app.saveAgain(ctx, next)
 		return errors.Is(err, annals.ErrVersionConflict), err
 	})
 	return recordings, err

@@ -151,11 +151,7 @@ func (r *Repository[A]) update(
 		if err := decide(a); err != nil {
 			return false, err
 		}
-		sources := append([]Source{r.typ.AggregateOf(a)}, with...)
-		_, err = r.app.Save(ctx, sources...)
-		for n := 0; n < maxRepeats && errors.Is(err, annals.ErrOutcomeUnknown); n++ {
-			_, err = r.app.Save(ctx, sources...) // the same events: what is stored is recognised
-		}
+		_, err = r.app.saveAgain(ctx, append([]Source{r.typ.AggregateOf(a)}, with...)...)
 		return errors.Is(err, annals.ErrVersionConflict), err
 	})
 	return a, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/annals-es/annals"
@@ -17,8 +18,21 @@ const (
 	lastPause  = 100 * time.Millisecond
 )
 
-// maxRepeats is how often Update repeats a save whose outcome is unknown.
+// maxRepeats is how often saveAgain repeats a save.
 const maxRepeats = 3
+
+// saveAgain is Save, but repeats a save whose outcome is unknown a few times. It is
+// the same events each time, so that what is stored is recognised; a save without
+// events would not be, and is not repeated.
+func (a *Application) saveAgain(ctx context.Context, sources ...Source) (recordings Recordings, err error) {
+	for n := 0; ; n++ {
+		recordings, err = a.Save(ctx, sources...)
+		if n == maxRepeats || !errors.Is(err, annals.ErrOutcomeUnknown) ||
+			!slices.ContainsFunc(sources, func(s Source) bool { return len(s.PendingEvents()) > 0 }) {
+			return recordings, err
+		}
+	}
+}
 
 // Retry calls work until it returns anything but [annals.ErrVersionConflict], as
 // often as [WithRetries] says, with growing random pauses. Work loads what it

@@ -26,7 +26,7 @@ type Source interface {
 // [annals.ContextWithMetadata].
 //
 // If it fails, the events stay pending, and nothing is stored, unless the error
-// is [annals.ErrOutcomeUnknown]: then repeat the same save, which stores nothing
+// is [annals.ErrOutcomeUnknown]: then repeat the same save, which stores no event
 // twice. On [annals.ErrVersionConflict] somebody else was first: load the
 // aggregate again and decide again, see [Repository.Update]. An event that would
 // not come back as it is gives [annals.ErrUnencodable].
@@ -45,7 +45,11 @@ func (a *Application) Save(ctx context.Context, sources ...Source) (Recordings, 
 	if err != nil {
 		return nil, a.errorf("save", err)
 	}
-	for _, source := range sources {
+	for i, source := range sources {
+		if n := len(source.PendingEvents()); n > s.counts[i] {
+			panic(fmt.Sprintf("application %s: save: source %d has %d pending events, and %d of them were saved: "+
+				"an aggregate must not change while it is saved", a.name, i+1, n, s.counts[i]))
+		}
 		source.CollectEvents()
 	}
 	return s.recordings, nil
@@ -55,6 +59,7 @@ func (a *Application) Save(ctx context.Context, sources ...Source) (Recordings, 
 type save struct {
 	batch      persistence.Batch
 	recordings Recordings
+	counts     []int // of the events of each source
 	join       *join // nil: a transaction of its own
 }
 
@@ -70,7 +75,9 @@ func (a *Application) prepare(ctx context.Context, sources []Source) (*save, err
 				return nil, err
 			}
 		}
-		for _, e := range source.PendingEvents() {
+		pending := source.PendingEvents()
+		s.counts = append(s.counts, len(pending))
+		for _, e := range pending {
 			e = e.WithContext(ctx)
 			stored, err := a.mapper.Encode(ctx, &e)
 			if err != nil {
@@ -100,7 +107,11 @@ func checkSources(sources []Source, b *persistence.Batch) error {
 // record stores the save, and starts what follows a save.
 func (a *Application) record(ctx context.Context, s *save) (err error) {
 	if a.chain != nil {
-		if err := a.chain.Link(ctx, s.batch.Events); err != nil {
+		err := a.chain.Link(ctx, s.batch.Events)
+		if s.join != nil && errors.Is(err, annals.ErrVersionConflict) {
+			err = fmt.Errorf("Join, with a hash chain: the event before is not committed; save a stream once in a transaction: %w", err)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -134,9 +145,10 @@ func (noEvents) CollectEvents() []annals.Event { return nil }
 
 // Do adds the caller's own statements to a save: one commit, one rollback. The
 // function is called with the recorder's transaction, a *sql.Tx for SQL
-// databases, after the events are written; its error undoes the save, and is
-// returned as it is. It is not called for a save that is recognised as stored
-// already.
+// databases, after the events are written; its error undoes the save, whose error
+// wraps it. It is not called for a save that is recognised as stored already. A
+// save without events is not recognised: if its outcome is unknown, and it is
+// repeated, the function may have its effect twice.
 //
 //	_, err := school.Save(ctx, dog, application.Do(func(ctx context.Context, tx *sql.Tx) error {
 //		_, err := tx.ExecContext(ctx, `UPDATE kennel SET dogs = dogs + 1`)
@@ -144,13 +156,17 @@ func (noEvents) CollectEvents() []annals.Event { return nil }
 //	}))
 //
 // The save gives [annals.ErrUnsupported] on a recorder with other transactions,
-// or with none. Several are called in order.
+// or with none; a function whose Tx is any is called there, with nil. Several are
+// called in order.
 func Do[Tx any](f func(ctx context.Context, tx Tx) error) Source {
 	return do{f: func(ctx context.Context, tx any) error {
 		t, ok := tx.(Tx)
-		if !ok {
-			return fmt.Errorf("application: Do wants a transaction of type %v, and the recorder has %T: %w",
-				reflect.TypeFor[Tx](), tx, annals.ErrUnsupported)
+		switch want := reflect.TypeFor[Tx](); {
+		case tx == nil && want != reflect.TypeFor[any]():
+			return fmt.Errorf("application: Do wants a transaction of type %v, and the recorder has none: %w", want, annals.ErrUnsupported)
+		case tx != nil && !ok:
+			return fmt.Errorf("application: Do wants a transaction of type %v, and that of the recorder is a %T: %w",
+				want, tx, annals.ErrUnsupported)
 		}
 		return f(ctx, t)
 	}}

@@ -468,3 +468,16 @@ func TestASnapshotThatLacksAnEventIsNotUsedByCodeThatKnowsIt(t *testing.T) {
 		t.Errorf("by older code, of newer: %+v, %v", d, err)
 	}
 }
+
+// slow says when a save has started, and finishes it when it is told to.
+type slow struct {
+	*memory.Recorder
+
+	started, finish chan struct{}
+}
+
+func (r *slow) Record(ctx context.Context, b persistence.Batch) ([]int64, error) {
+	close(r.started)
+	<-r.finish
+	return r.Recorder.Record(ctx, b)
+}

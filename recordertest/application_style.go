@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -365,6 +366,12 @@ func checkJoin(t *testing.T, s *store) {
 		w := b.get(ctx, t, "ada")
 		_ = w.pay(60)
 		b.save(ctx, t, w, b.types.New("bob", walletOpened{Owner: "Bob"}), application.Join(tx))
+		_ = w.pay(70)
+		_, err = b.Save(ctx, w, application.Join(tx))
+		wantIs(t, "a second save of a stream, with a hash chain", err, annals.ErrVersionConflict)
+		if err != nil && !strings.Contains(err.Error(), "once in a transaction") {
+			t.Errorf("the error does not say what to do: %v", err)
+		}
 		if err := s.backend.Statements.Insert(ctx, tx, "done"); err != nil {
 			t.Fatal(err)
 		}

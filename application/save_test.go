@@ -1,0 +1,136 @@
+package application_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/application"
+	"github.com/annals-es/annals/memory"
+	"github.com/annals-es/annals/persistence"
+)
+
+// B25, B52.
+func TestDoOnARecorderWithoutTransactions(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	fido := Dogs.New("fido", Registered{Name: "Fido"})
+	called := 0
+	_, err := s.Save(t.Context(), fido, application.Do(func(context.Context, *sql.Tx) error { called++; return nil }))
+	wantError(t, err, annals.ErrUnsupported, "school", "*sql.Tx", "has none")
+	_, err = s.Save(t.Context(), fido, application.Do(func(context.Context, fmt.Stringer) error { called++; return nil }))
+	wantError(t, err, annals.ErrUnsupported, "fmt.Stringer", "has none")
+	_, err = s.Save(t.Context(), fido, application.Do(func(_ context.Context, tx any) error { called++; return errKnown }))
+	wantError(t, err, errKnown, "school: save")
+	if len(fido.PendingEvents()) != 1 || called != 1 {
+		t.Errorf("%d pending events, %d calls", len(fido.PendingEvents()), called)
+	}
+	var order []string
+	step := func(name string) application.Source {
+		return application.Do(func(_ context.Context, tx any) error {
+			if tx != nil {
+				t.Errorf("a transaction of type %T", tx)
+			}
+			order = append(order, name)
+			return nil
+		})
+	}
+	if _, err := s.Save(t.Context(), step("first"), fido, step("second"), step("third")); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(order, []string{"first", "second", "third"}) {
+		t.Errorf("called in the order %q", order)
+	}
+	if _, err := s.Save(t.Context(), step("alone")); err != nil || order[len(order)-1] != "alone" {
+		t.Errorf("a save of statements alone: %q, %v", order, err)
+	}
+}
+
+// B29: what has no events is not recognised, and may not be repeated behind the
+// caller's back.
+func TestUpdateDoesNotRepeatASaveWithoutEvents(t *testing.T) {
+	t.Parallel()
+	r := &losing{Recorder: memory.New()}
+	s := open(t, application.WithRecorder(r))
+	s.register(t, "fido")
+	called := 0
+	do := application.Do(func(context.Context, any) error { called++; return nil })
+	r.lose = true
+	err := s.dogs.Update(t.Context(), "fido", func(*Dog) error { return nil }, do)
+	wantError(t, err, annals.ErrOutcomeUnknown)
+	if called != 1 {
+		t.Errorf("called %d times", called)
+	}
+	r.lose = true
+	if err := s.dogs.Update(t.Context(), "fido", func(d *Dog) error { return d.AddTrick("sit") }, do); err != nil || called != 2 {
+		t.Errorf("with an event: %v, called %d times, want once more", err, called)
+	}
+}
+
+// B29, B32.
+func TestUpdateGivesUpASaveWhoseOutcomeStaysUnknown(t *testing.T) {
+	t.Parallel()
+	r := &silent{Recorder: memory.New()}
+	s := open(t, application.WithRecorder(r), application.WithRetries(0))
+	s.register(t, "fido")
+	r.silent = true
+	decided := 0
+	err := s.dogs.Update(t.Context(), "fido", func(d *Dog) error { decided++; return d.AddTrick("sit") })
+	wantError(t, err, annals.ErrOutcomeUnknown, "school")
+	if r.saves != 4 || decided != 1 {
+		t.Errorf("%d saves, decided %d times; want the save and 3 repeats of it", r.saves, decided)
+	}
+	if d, err := s.dogs.Get(t.Context(), "fido"); err != nil || !slices.Equal(d.Tricks, []string{"sit"}) {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+// silent does not say whether it stored a save, if silent is true.
+type silent struct {
+	*memory.Recorder
+
+	silent bool
+	saves  int
+}
+
+func (r *silent) Record(ctx context.Context, b persistence.Batch) ([]int64, error) {
+	positions, err := r.Recorder.Record(ctx, b)
+	if !r.silent {
+		return positions, err
+	}
+	r.saves++
+	return nil, fmt.Errorf("no answer: %w", annals.ErrOutcomeUnknown)
+}
+
+// B2: no event is lost without a word.
+func TestSavePanicsIfAnAggregateChangesMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	fido := Dogs.New("fido", Registered{Name: "Fido"})
+	wantPanic(t, func() {
+		_, _ = s.Save(t.Context(), application.Do(func(context.Context, any) error { return fido.AddTrick("sit") }), fido)
+	}, "school", "source 2", "2 pending events, and 1 of them")
+	if n := len(fido.PendingEvents()); n != 2 {
+		t.Errorf("%d pending events", n)
+	}
+	if err := s.Close(); err != nil { // which does not wait for the save that panicked
+		t.Error(err)
+	}
+}
+
+// B26, B52.
+func TestJoinIsRefusedWhereItCannotBe(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	fido := Dogs.New("fido", Registered{Name: "Fido"})
+	_, err := s.Save(t.Context(), fido, application.Join(nil))
+	wantError(t, err, annals.ErrUnsupported, "school", "Join", "*memory.Recorder")
+	_, err = s.Save(t.Context(), fido, application.Join(1), application.Join(2))
+	wantError(t, err, annals.ErrConfiguration, "Join is there twice")
+	if len(fido.PendingEvents()) != 1 {
+		t.Error("a failed save took the pending events")
+	}
+}
