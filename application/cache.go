@@ -42,7 +42,7 @@ func (r *Repository[A]) getCached(ctx context.Context, id string) (*A, error) {
 	entry, ok := r.app.cache.entries.Get(key)
 	if c, same := entry.(*cached[A]); ok && same {
 		a, err := r.forward(ctx, id, c)
-		if a == nil || err != nil {
+		if c.version(r.typ) == 0 {
 			r.app.cache.entries.Remove(key)
 		}
 		if a != nil || err != nil {
@@ -61,6 +61,9 @@ func (r *Repository[A]) getCached(ctx context.Context, id string) (*A, error) {
 // used.
 func (r *Repository[A]) forward(ctx context.Context, id string, c *cached[A]) (*A, error) {
 	version := c.version(r.typ)
+	if version == 0 {
+		return nil, nil //nolint:nilnil // see above
+	}
 	var news []annals.Event
 	for e, err := range r.events(ctx, id, persistence.StreamQuery{After: version}, nil) {
 		if err != nil {
@@ -70,23 +73,24 @@ func (r *Repository[A]) forward(ctx context.Context, id string, c *cached[A]) (*
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.a == nil || version == 0 {
+	if c.a == nil {
 		return nil, nil //nolint:nilnil // see above
 	}
-	if agg := r.typ.AggregateOf(c.a); len(news) > 0 && news[len(news)-1].Version > agg.Version() {
-		a := c.a
+	a := c.a
+	if agg := r.typ.AggregateOf(a); len(news) > 0 && news[len(news)-1].Version > agg.Version() {
 		c.a = nil // an Apply that panics leaves nothing half done behind
 		if err := r.typ.Advance(a, sequence(news[agg.Version()-version:])); err != nil {
 			return nil, err
 		}
+		if agg.Discarded() {
+			return nil, &annals.NotFoundError{Type: r.typ.Name(), ID: id, Discarded: true}
+		}
 		c.a = a
 	}
-	if r.typ.AggregateOf(c.a).Discarded() {
-		return nil, &annals.NotFoundError{Type: r.typ.Name(), ID: id, Discarded: true}
-	}
-	return r.copy(c.a), nil
+	return r.copy(a), nil
 }
 
+// version is 0 if the aggregate cannot be used any more.
 func (c *cached[A]) version(t *annals.Type[A]) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,7 +112,9 @@ func (r *Repository[A]) copy(a *A) *A {
 	*agg = annals.Aggregate{} // it is not for the library to look into
 	var b *A
 	if c, ok := any(a).(cloner[A]); ok {
-		b = c.Clone()
+		if b = c.Clone(); b == nil || b == a {
+			panic(fmt.Sprintf("application %s: the method Clone of %T returns nil, or the aggregate itself, and no copy", r.app.name, a))
+		}
 	} else {
 		b, _ = clone.Slowly(a).(*A) // slowly: what two pointers share stays shared
 	}

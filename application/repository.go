@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"reflect"
 	"time"
 
 	"github.com/annals-es/annals"
@@ -36,7 +37,8 @@ func NewRepository[A any](app *Application, t *annals.Type[A]) *Repository[A] {
 	}
 	if app.cache != nil && err == nil {
 		if err = checkCopies[A](); err != nil {
-			err = fmt.Errorf("WithCache: %w; give it a method Clone() *%s", err, t.Name())
+			err = fmt.Errorf("WithCache, or %s of the environment: %w; give %v a method Clone that returns a copy, a *%[3]v",
+				keyCache, err, reflect.TypeFor[A]())
 		}
 	}
 	if err != nil {
