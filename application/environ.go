@@ -2,6 +2,7 @@ package application
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"slices"
@@ -93,15 +94,16 @@ func (c *config) complete(ctx context.Context, name string) (owned io.Closer, er
 	if err := s.Err(); err != nil || open == nil {
 		return nil, err
 	}
-	if c.recorder, err = open(ctx, s); err == nil {
-		err = s.Err()
+	if c.recorder, err = open(ctx, s); err != nil {
+		return nil, err // and no recorder, whatever is in the interface
 	}
 	owned, _ = c.recorder.(io.Closer)
+	err = s.Err()
 	if m, ok := c.recorder.(persistence.Migrator); ok && migrate && err == nil {
 		err = m.Migrate(ctx)
 	}
 	if err != nil && owned != nil {
-		_ = owned.Close()
+		err = errors.Join(err, owned.Close())
 	}
 	if err != nil {
 		return nil, err
@@ -112,7 +114,8 @@ func (c *config) complete(ctx context.Context, name string) (owned io.Closer, er
 // maker is a part of a driver.
 type maker[T any] = func(context.Context, *persistence.Settings) (T, error)
 
-// choose returns the part of the driver that the environment names; nil for none.
+// choose returns the part of the driver that the environment names; nil for none,
+// and for a name that no driver has.
 func choose[T any](
 	s *persistence.Settings, key, otherwise string, drivers []persistence.Driver, of func(*persistence.Driver) maker[T],
 ) maker[T] {
@@ -128,7 +131,11 @@ func choose[T any](
 			names = append(names, d.Name)
 		}
 	}
-	return makers[s.OneOf(key, otherwise, names...)]
+	name := s.Text(key, otherwise)
+	if !slices.Contains(names, name) {
+		s.Fail(key, "is none of: "+strings.Join(names, ", ")+"; FromEnviron takes other drivers")
+	}
+	return makers[name]
 }
 
 // codecs makes the codecs that no option gave, and those that are there for
@@ -159,7 +166,9 @@ func addCodecs[T any](
 	ctx context.Context, s *persistence.Settings, drivers []persistence.Driver, key, otherwise string, set bool,
 	chosen *T, readers *[]T, of func(*persistence.Driver) maker[T], reads func(*persistence.Driver) bool,
 ) error {
+	name := none // of the driver that is chosen, and need not be asked again
 	if !set {
+		name = s.Text(key, otherwise)
 		if make := choose(s, key, otherwise, drivers, of); make != nil {
 			codec, err := make(ctx, s)
 			if err != nil {
@@ -170,7 +179,7 @@ func addCodecs[T any](
 	}
 	for i := range drivers {
 		make := of(&drivers[i])
-		if make == nil || !reads(&drivers[i]) {
+		if make == nil || drivers[i].Name == name || !reads(&drivers[i]) {
 			continue
 		}
 		codec, err := make(ctx, s)

@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/application"
 	"github.com/annals-es/annals/memory"
 	"github.com/annals-es/annals/persistence"
+	"github.com/annals-es/annals/persistence/zlib"
 )
 
 // keeper is a recorder driver that opens one and the same recorder.
@@ -143,6 +145,170 @@ func wantNoOracle(t *testing.T, err error, environ []string) {
 			t.Errorf("the error of %q quotes a value: %v", environ, err)
 		}
 	}
+}
+
+// B35, B52.
+func TestAnUnknownNameListsTheChoices(t *testing.T) {
+	t.Parallel()
+	for key, choices := range map[string]string{
+		"RECORDER": "keeper, memory", "TRANSCODER": "json", "COMPRESSOR": "none, zlib", "CIPHER": "none, aesgcm",
+		"UNKNOWN_EVENTS": "fail, skip, keep",
+	} {
+		_, err := application.Open(t.Context(), "school", application.FromEnviron([]string{key + "=Oracle"}, keeper(memory.New())))
+		wantError(t, err, annals.ErrConfiguration, "school", key+" is none of: "+choices)
+		if key != "UNKNOWN_EVENTS" {
+			wantError(t, err, annals.ErrConfiguration, "FromEnviron")
+		}
+	}
+	_, err := application.Open(t.Context(), "school", application.FromEnviron([]string{"RECORDER=none"}))
+	wantError(t, err, annals.ErrConfiguration, "RECORDER is none of: memory")
+}
+
+// B35.
+func TestEachOptionGoesBeforeItsKey(t *testing.T) {
+	t.Parallel()
+	r := &reads{Recorder: memory.New()}
+	environ := []string{
+		"HASH_CHAIN=false", "CACHE=10", "RETRIES=1000000", "UNKNOWN_EVENTS=fail", "SNAPSHOTS=Dog:1,Cat:1", "TRANSCODER=json",
+		"CIPHER=aesgcm", "CIPHER_KEYS=k1:" + secret,
+	}
+	s := open(t,
+		application.FromEnviron(environ), application.WithRecorder(r), application.WithHashChain(), application.WithCache(0),
+		application.WithRetries(0), application.WithUnknownEvents(persistence.SkipUnknown), application.WithSnapshots(Dogs, 0),
+		application.WithCipher(nil), application.WithTranscoder(persistence.JSON()))
+	s.register(t, "fido", "sit")
+	for e, err := range r.ReadStream(t.Context(), "fido", persistence.StreamQuery{Hash: true}) {
+		if err != nil || len(e.Hash) == 0 || e.Encoding != "1:json" {
+			t.Errorf("hash %x, encoding %q, %v", e.Hash, e.Encoding, err)
+		}
+	}
+	stored := persistence.StoredEvent{
+		ID: "e", StreamID: "fido", Version: 3, Topic: "Gone.Gone", Time: time.Unix(1, 0).UTC(), Shape: 1, Encoding: "1:json", State: []byte("{}"),
+	}
+	if _, err := r.Record(t.Context(), persistence.Batch{Events: []persistence.StoredEvent{stored}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		r.since()
+		if d, err := s.dogs.Get(t.Context(), "fido"); err != nil || d.Version() != 3 || r.since() != 3 {
+			t.Errorf("%+v, %v, or it was in a cache", d, err)
+		}
+	}
+	conflict := &annals.VersionConflictError{}
+	tries := 0
+	err := s.Retry(t.Context(), func(context.Context) error { tries++; return conflict })
+	wantError(t, err, annals.ErrVersionConflict)
+	if tries != 1 {
+		t.Errorf("%d tries", tries)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantSnapshot(t, r, "fido", 0)
+}
+
+// B35.
+func TestSnapshotsOfTheEnvironmentAreOfTheTypesItNames(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]int64{
+		"2": 4, "3": 3, "Dog:3": 3, "Cat:9, Dog:2": 4, "Cat:1": 0, "0": 0, "Dog:0": 0, "5": 0, "1099511627776": 0, "": 0,
+	} {
+		r := memory.New()
+		s := open(t, application.WithRecorder(r), application.FromEnviron([]string{"SNAPSHOTS=" + value}))
+		dog := Dogs.New("fido", Registered{})
+		for i := range 4 {
+			if _, err := s.Save(t.Context(), dog); err != nil {
+				t.Fatal(err)
+			}
+			if i == 2 && want == 3 {
+				break
+			}
+			annals.Trigger(dog, TrickAdded{Trick: value})
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		wantSnapshot(t, r, "fido", want)
+	}
+}
+
+// B35.
+func TestADriverThatIsChosenIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	made := 0
+	d := persistence.Driver{
+		Name:     "mine",
+		Settings: []persistence.Setting{{Key: "MINE"}},
+		Compressor: func(context.Context, *persistence.Settings) (persistence.Compressor, error) {
+			made++
+			return zlib.New(), nil
+		},
+	}
+	open(t, application.FromEnviron([]string{"COMPRESSOR=mine", "MINE=1"}, d))
+	if made != 1 {
+		t.Errorf("made %d times", made)
+	}
+	open(t, application.FromEnviron(nil, d)) // for reading
+	if made != 2 {
+		t.Errorf("made %d times, want once more", made)
+	}
+}
+
+// migrating is a recorder whose tables are made by Migrate.
+type migrating struct {
+	*unclosed
+
+	migrated int
+	err      error
+}
+
+func (m *migrating) Migrate(context.Context) error { m.migrated++; return m.err }
+
+// B35, B28.
+func TestMigrateIsForTheRecorderOfTheEnvironment(t *testing.T) {
+	t.Parallel()
+	m := &migrating{unclosed: &unclosed{Recorder: memory.New()}}
+	environ := []string{"RECORDER=keeper", "MIGRATE=on"}
+	open(t, application.FromEnviron(environ[:1], keeper(m)))
+	open(t, application.FromEnviron(environ, keeper(m)), application.WithRecorder(m))
+	if m.migrated != 0 {
+		t.Errorf("migrated %d times", m.migrated)
+	}
+	open(t, application.FromEnviron(environ, keeper(m)))
+	if m.migrated != 1 || m.closed != 0 {
+		t.Errorf("migrated %d times, closed %d times", m.migrated, m.closed)
+	}
+	m.err = errKnown
+	_, err := application.Open(t.Context(), "school", application.FromEnviron(environ, keeper(m)))
+	wantError(t, err, errKnown, "school")
+	if m.closed != 1 {
+		t.Errorf("closed %d times after a failed migration", m.closed)
+	}
+}
+
+// B35: nothing that was opened is left behind.
+func TestARecorderOfTheEnvironmentIsClosedWhenTheOpeningFails(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string][]application.Option{
+		"two types with one topic": {application.WithTypes(Dogs, annals.Define("Dog", annals.On[TrickAdded]("Registered")))},
+		"a codec that is none":     {application.WithCompressor(zlib.New(), nil)},
+		"snapshots of no form":     {application.WithSnapshots(annals.Define("Hidden", annals.On[hiddenNamed]("Named")), 1)},
+	} {
+		u := &unclosed{Recorder: memory.New()}
+		_, err := application.Open(t.Context(), "school", append(opts, application.FromEnviron([]string{"RECORDER=keeper"}, keeper(u)))...)
+		wantError(t, err, annals.ErrConfiguration)
+		if u.closed != 1 {
+			t.Errorf("%s: closed %d times", name, u.closed)
+		}
+	}
+	failing := persistence.Driver{
+		Name: "failing",
+		Recorder: func(context.Context, *persistence.Settings) (persistence.Recorder, error) {
+			return (*memory.Recorder)(nil), errKnown // no recorder, and not nil
+		},
+	}
+	_, err := application.Open(t.Context(), "school", application.FromEnviron([]string{"RECORDER=failing"}, failing))
+	wantError(t, err, errKnown, "school")
 }
 
 // B35.

@@ -193,9 +193,10 @@ func WithErrorCode(code func(error) (int, bool)) Option {
 	})
 }
 
-func configure(opts []Option) (config, error) {
-	cfg := config{
-		prefix:       "annals_",
+// defaults are what holds without options.
+func defaults() config {
+	return config{
+		prefix:       defaultPrefix,
 		synchronous:  Full,
 		busyTimeout:  5 * time.Second,
 		pollInterval: 20 * time.Millisecond,
@@ -205,6 +206,10 @@ func configure(opts []Option) (config, error) {
 		errorCode:    moderncCode,
 		schema:       schemaVersion,
 	}
+}
+
+func configure(opts []Option) (config, error) {
+	cfg := defaults()
 	for _, o := range opts {
 		if err := o.apply(&cfg); err != nil {
 			return config{}, err

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/application"
 	"github.com/annals-es/annals/persistence"
 )
 
@@ -30,6 +32,28 @@ func TestTheDocsListEverySetting(t *testing.T) {
 	table, _, _ := strings.Cut("| key |"+rest, "\n\n")
 	if d := cmp.Diff(strings.TrimSpace(out.String()), strings.TrimSpace(table)); d != "" {
 		t.Errorf("docs/configuration.md is not what `go run ./examples/configuration settings` prints (-code +docs):\n%s", d)
+	}
+}
+
+// B35: each of them is read, and its default is a value that it takes.
+func TestEverySettingIsRead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	key := base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))
+	environ := []string{"RECORDER=sqlite", "MIGRATE=true", "SQLITE_PATH=" + filepath.Join(dir, "dogs.db"), "CIPHER_KEYS=k1:" + key}
+	defaults := slices.Clone(environ)
+	for _, s := range application.Settings(drivers()...) {
+		if s.Default != "" && s.Key != "RECORDER" && s.Key != "MIGRATE" {
+			defaults = append(defaults, s.Key+"="+s.Default)
+		}
+		wrong := "DOGSCHOOL_" + s.Key + "=" + filepath.Join(dir, "no such", "value")
+		err := run(t.Context(), nil, append(slices.Clone(environ), wrong), &bytes.Buffer{})
+		if err == nil || !strings.Contains(err.Error(), "DOGSCHOOL_"+s.Key) {
+			t.Errorf("a wrong value of %s: %v", s.Key, err)
+		}
+	}
+	if err := run(t.Context(), nil, defaults, &bytes.Buffer{}); err != nil {
+		t.Errorf("%q: %v", defaults, err)
 	}
 }
 
