@@ -87,6 +87,9 @@ func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, er
 	if t := b.Tracking; t != nil {
 		r.tracking[t.Name] = t.Position
 	}
+	if b.Fresh != nil {
+		*b.Fresh = true
+	}
 	return r.append(b.Events), nil
 }
 

@@ -23,6 +23,11 @@ type Batch struct {
 	// batch, and is returned as it is. A recorder without transactions passes
 	// nil. It is not called for a batch that is recognised as stored already.
 	Do func(ctx context.Context, tx any) error
+
+	// Fresh, if not nil, is set to true if this call stored the batch. It is left
+	// alone for a batch that is recognised as stored already, whose bytes may be
+	// others than those that are stored, and after an error.
+	Fresh *bool
 }
 
 // StreamRecorder writes events and reads those of one stream.
@@ -39,6 +44,7 @@ type StreamRecorder interface {
 	//   - It must recognise a batch that is stored already: its events by their
 	//     ids, and its tracking. It then returns their positions, stores nothing,
 	//     and does not call Do.
+	//   - It must set Fresh for a batch that it stored, and for no other.
 	//   - It must return an [*annals.TrackingConflictError], and store nothing,
 	//     unless the tracked position is greater than the one stored.
 	//   - It must return the error of [Batch.Check], and store nothing, if the
@@ -119,6 +125,7 @@ type TxRecorder interface {
 	//   - If it returns an error for what the batch is (a conflict, say, or the
 	//     error of Do), it must have changed nothing, and the caller's transaction
 	//     must be usable as before.
+	//   - It must leave Batch.Fresh alone: the caller may still roll back.
 	//   - It must return [annals.ErrUnsupported] for a transaction of another kind.
 	RecordTx(ctx context.Context, tx any, b Batch) (positions []int64, err error)
 }

@@ -481,6 +481,18 @@ func storesRepeats(r Recorder) Recorder {
 	})
 }
 
+func tellsRepeatsAreFresh(_ context.Context, b persistence.Batch, positions []int64, err error) ([]int64, error) {
+	if err == nil && b.Fresh != nil {
+		*b.Fresh = true
+	}
+	return positions, err
+}
+
+func tellsNothingIsFresh(_ context.Context, b *persistence.Batch) error {
+	b.Fresh = nil
+	return nil
+}
+
 func refusesRepeats(r Recorder) Recorder {
 	return onRepeat(r, func(ctx context.Context, b persistence.Batch, _ []int64) ([]int64, error) {
 		e := b.Events[0]

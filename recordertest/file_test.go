@@ -93,7 +93,7 @@ func (r *file) RecordTx(ctx context.Context, tx any, b persistence.Batch) ([]int
 	if !ok {
 		return nil, fmt.Errorf("a %T is no transaction of a file: %w", tx, annals.ErrUnsupported)
 	}
-	added, positions, err := x.file.add(ctx, b)
+	added, positions, _, err := x.file.add(ctx, b)
 	x.line.Events = append(x.line.Events, added.Events...)
 	x.line.Rows = append(x.line.Rows, added.Rows...)
 	x.line.Trackings = append(x.line.Trackings, added.Trackings...)
@@ -200,15 +200,19 @@ func (l *line) replay(r *memory.Recorder) error {
 }
 
 func (r *file) Record(ctx context.Context, b persistence.Batch) (positions []int64, err error) {
+	fresh := false
 	err = r.locked(func() error {
 		var added line
-		if added, positions, err = r.add(ctx, b); err != nil {
+		if added, positions, fresh, err = r.add(ctx, b); err != nil {
 			return err
 		}
 		return r.append(added)
 	})
 	if err != nil {
 		return nil, err
+	}
+	if fresh && b.Fresh != nil {
+		*b.Fresh = true
 	}
 	return positions, nil
 }
@@ -260,8 +264,9 @@ func (r *file) locked(f func() error) error {
 }
 
 // add stores a batch in memory, and returns what the file is to have of it:
-// nothing of a repeat.
-func (r *file) add(ctx context.Context, b persistence.Batch) (added line, positions []int64, err error) {
+// nothing of a repeat, which is not fresh.
+func (r *file) add(ctx context.Context, b persistence.Batch) (added line, positions []int64, fresh bool, err error) {
+	b.Fresh = &fresh
 	l := line{Events: b.Events}
 	if b.Tracking != nil {
 		l.Trackings = append(l.Trackings, *b.Tracking)
@@ -269,15 +274,10 @@ func (r *file) add(ctx context.Context, b persistence.Batch) (added line, positi
 	if do := b.Do; do != nil {
 		b.Do = func(ctx context.Context, _ any) error { return do(ctx, &l) }
 	}
-	before, _, err := r.inner.MaxPosition(ctx)
-	if err != nil {
-		return line{}, nil, err
+	if positions, err = r.inner.Record(ctx, b); err != nil || !fresh {
+		return line{}, positions, false, err
 	}
-	positions, err = r.inner.Record(ctx, b)
-	if err != nil || len(positions) > 0 && positions[0] <= before {
-		return line{}, positions, err
-	}
-	return l, positions, nil
+	return l, positions, true, nil
 }
 
 // append writes a line, unless it is empty.

@@ -16,6 +16,7 @@ func retryChecks() []check {
 		{"a repeated batch gets the same positions, and is not stored again", "B29", Features{}, checkRepeat},
 		{"a repeat with a tracking is a success", "B29, B23", Features{}, checkRepeatTracking},
 		{"Do is not called for a repeat", "B29, B25", Features{}, checkRepeatDo},
+		{"a batch is told to be fresh by the call that stored it, and by no other", "B29, B38", Features{}, checkFresh},
 		{"the same versions with other ids conflict", "B29", Features{}, checkOtherIDs},
 		{"a batch that is stored in part conflicts", "B29", Features{}, checkPartlyStored},
 		{"64 repeats at one moment are stored once", "B29", Features{}, checkConcurrentRepeats},
@@ -74,6 +75,53 @@ func checkRepeatDo(t *testing.T, s *store) {
 		t.Errorf("Do was called %d times", calls)
 	}
 	m.check(ctx, t, r)
+}
+
+func checkFresh(t *testing.T, s *store) {
+	ctx, r := s.setup(t)
+	want := func(what string, r Recorder, b persistence.Batch, want, stored bool) {
+		t.Helper()
+		var fresh bool
+		b.Fresh = &fresh
+		if _, err := r.Record(ctx, b); fresh != want || (err == nil) != stored {
+			t.Errorf("%s: fresh: %t, want %t; error: %v", what, fresh, want, err)
+		}
+	}
+	do := func(b persistence.Batch, err error) persistence.Batch {
+		b.Do = func(context.Context, any) error { return err }
+		return b
+	}
+	other := s.handles(ctx, t, r, 2)[1]
+	for _, c := range []struct {
+		what  string
+		batch persistence.Batch
+	}{
+		{"an event", batch(event("a", 1))},
+		{"the next", batch(event("a", 2))},
+		{"several streams", batch(event("b", 1), event("c", 1), event("b", 2))},
+		{"events and a tracking", tracked(batch(event("a", 3)), "upstream", 1)},
+		{"an event and a Do", do(batch(event("c", 2)), nil)},
+	} {
+		want(c.what, r, c.batch, true, true)
+		want(c.what+", repeated", r, c.batch, false, true)
+		want(c.what+", repeated by another", other, c.batch, false, true)
+	}
+	want("a tracking", r, tracked(persistence.Batch{}, "upstream", 2), true, true)
+	want("a conflict", r, batch(event("a", 1)), false, false)
+	want("a Do that fails", r, do(batch(event("a", 4)), &failure{}), false, false)
+
+	b := batch(event("d", 1), event("a", 4))
+	var fresh [16]bool
+	together(len(fresh), func(i int) {
+		b := b
+		b.Fresh = &fresh[i]
+		if _, err := r.Record(ctx, b); err != nil {
+			t.Errorf("got error %v, want a success", err)
+		}
+	})
+	if n := slices.Index(fresh[:], true); n < 0 || slices.Contains(fresh[n+1:], true) {
+		t.Errorf("of repeats at one moment one was stored, and these were told to be fresh: %v", fresh)
+	}
 }
 
 func checkOtherIDs(t *testing.T, s *store) {

@@ -36,6 +36,7 @@ const (
 
 type result struct {
 	positions []int64
+	fresh     bool // they are those of events that were stored now
 	err       error
 }
 
@@ -75,6 +76,9 @@ func (req *request) wait() ([]int64, error) {
 	for {
 		select {
 		case res := <-req.result:
+			if res.fresh && res.err == nil && req.batch.Fresh != nil {
+				*req.batch.Fresh = true
+			}
 			return res.positions, res.err
 		case tx := <-req.turn:
 			req.do(tx)

@@ -95,7 +95,7 @@ func (r *Recorder) storeSingle(req *request) bool {
 	switch {
 	case err == nil:
 		r.notify()
-		r.answer(req, result{positions: []int64{position}})
+		r.answer(req, result{positions: []int64{position}, fresh: true})
 	case errors.Is(err, errConflict), r.isBusy(err):
 		return false
 	case r.cfg.mayBeStored(err):
@@ -199,7 +199,7 @@ func (w *writing) run(req *request) (res result, err error) {
 	if err != nil || positions == nil {
 		return res, err
 	}
-	res.positions = positions
+	res.positions, res.fresh = positions, true
 	if b.Do != nil {
 		err = w.do(req)
 	}
