@@ -203,3 +203,9 @@ type faultyTx struct {
 func (t faultyTx) RecordTx(ctx context.Context, tx any, b persistence.Batch) ([]int64, error) {
 	return t.faults.recorded(ctx, func() ([]int64, error) { return t.inner.RecordTx(ctx, tx, b) })
 }
+
+func (t faultyTx) ReadStreamTx(
+	ctx context.Context, tx any, id string, q persistence.StreamQuery,
+) iter.Seq2[persistence.StoredEvent, error] {
+	return faultyRead(ctx, t.faults, readStream, t.inner.ReadStreamTx(ctx, tx, id, q))
+}

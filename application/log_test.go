@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/annalstest"
 	"github.com/annals-es/annals/application"
 	"github.com/annals-es/annals/memory"
 )
@@ -50,8 +51,9 @@ func TestALogThatIsNoneIsNamed(t *testing.T) {
 // B10, B29.
 func TestAnAppendWhoseAnswerWasLostIsAppendedOnce(t *testing.T) {
 	t.Parallel()
-	r := &losing{Recorder: memory.New(), lose: true}
+	r, faults := annalstest.NewFaulty(t, memory.New())
 	s := open(t, application.WithRecorder(r))
+	faults.OnRecord(annalstest.LostAnswer())
 	pages := application.NewLog(s.Application, definePages(), "pages")
 	recordings, err := pages.Append(t.Context(), pageCreated{"1"}, annals.WithMetadata(annals.Metadata{CorrelationID: "c"}))
 	if err != nil || len(recordings) != 1 || recordings.Position() != 1 || recordings[0].Event.Metadata.CorrelationID != "c" {

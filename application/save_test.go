@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/annalstest"
 	"github.com/annals-es/annals/application"
 	"github.com/annals-es/annals/memory"
 	"github.com/annals-es/annals/persistence"
@@ -53,18 +54,18 @@ func TestDoOnARecorderWithoutTransactions(t *testing.T) {
 // caller's back.
 func TestUpdateDoesNotRepeatASaveWithoutEvents(t *testing.T) {
 	t.Parallel()
-	r := &losing{Recorder: memory.New()}
+	r, faults := annalstest.NewFaulty(t, memory.New())
 	s := open(t, application.WithRecorder(r))
 	s.register(t, "fido")
 	called := 0
 	do := application.Do(func(context.Context, any) error { called++; return nil })
-	r.lose = true
+	faults.OnRecord(annalstest.LostAnswer())
 	err := s.dogs.Update(t.Context(), "fido", func(*Dog) error { return nil }, do)
 	wantError(t, err, annals.ErrOutcomeUnknown)
 	if called != 1 {
 		t.Errorf("called %d times", called)
 	}
-	r.lose = true
+	faults.OnRecord(annalstest.LostAnswer())
 	if err := s.dogs.Update(t.Context(), "fido", func(d *Dog) error { return d.AddTrick("sit") }, do); err != nil || called != 2 {
 		t.Errorf("with an event: %v, called %d times, want once more", err, called)
 	}

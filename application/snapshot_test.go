@@ -2,7 +2,6 @@ package application_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/annalstest"
 	"github.com/annals-es/annals/application"
 	"github.com/annals-es/annals/memory"
 	"github.com/annals-es/annals/persistence"
@@ -240,20 +240,22 @@ func TestAPanicWhileASnapshotIsTakenIsToldToTheHook(t *testing.T) {
 // B29, B33.
 func TestARepeatedSaveAsksForItsSnapshot(t *testing.T) {
 	t.Parallel()
-	r := &losing{Recorder: memory.New(), lose: true}
+	inner := memory.New()
+	r, faults := annalstest.NewFaulty(t, inner)
+	faults.OnRecord(annalstest.LostAnswer())
 	s := open(t, application.WithRecorder(r), application.WithSnapshots(Dogs, 2))
 	fido := Dogs.New("fido", Registered{Name: "Fido"})
 	annals.Trigger(fido, TrickAdded{Trick: "sit"})
 	_, err := s.Save(t.Context(), fido)
 	wantError(t, err, annals.ErrOutcomeUnknown)
-	wantSnapshot(t, r, "fido", 0)
+	wantSnapshot(t, inner, "fido", 0)
 	if _, err := s.Save(t.Context(), fido); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	wantSnapshot(t, r, "fido", 2)
+	wantSnapshot(t, inner, "fido", 2)
 }
 
 // B33.
@@ -427,46 +429,6 @@ func TestNoSnapshotIsTakenOfAnAggregateThatSharesMemory(t *testing.T) {
 	}
 	wantError(t, told[0], annals.ErrUnsupported, "take", `"p"`)
 	wantSnapshot(t, r, "p", 0)
-}
-
-// B33, B7: code that does not know an event makes another state of the same events.
-func TestASnapshotThatLacksAnEventIsNotUsedByCodeThatKnowsIt(t *testing.T) {
-	t.Parallel()
-	r := memory.New()
-	var h hook
-	older := annals.Define("Dog", annals.On[Registered]("Registered"))
-	skips := []application.Option{
-		application.WithRecorder(r), application.WithUnknownEvents(persistence.SkipUnknown), h.option(), application.WithSnapshots(older, 0),
-	}
-	open(t, application.WithRecorder(r)).register(t, "fido", "sit", "roll")
-	app, err := application.Open(t.Context(), "school", skips...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = app.Close() }()
-	old := application.NewRepository(app, older)
-	if err := old.Snapshot(t.Context(), "fido"); err != nil {
-		t.Fatal(err)
-	}
-	if d, err := old.Get(t.Context(), "fido"); err != nil || d.Version() != 3 || len(d.Tricks) != 0 || len(h.told()) > 0 {
-		t.Errorf("by the code that took it: %+v, %v, %v", d, err, h.told())
-	}
-	if err := old.Snapshot(t.Context(), "fido"); err != nil { // taken of the one before
-		t.Fatal(err)
-	}
-	newer := open(t, application.WithRecorder(r), application.WithSnapshots(Dogs, 0), h.option())
-	if d, err := newer.dogs.Get(t.Context(), "fido"); err != nil || !slices.Equal(d.Tricks, []string{"sit", "roll"}) {
-		t.Errorf("by code that knows the event: %+v, %v", d, err)
-	}
-	if told := h.told(); len(told) != 1 || !errors.Is(told[0], annals.ErrUndecodable) {
-		t.Errorf("the hook was told %v", told)
-	}
-	if err := newer.dogs.Snapshot(t.Context(), "fido"); err != nil {
-		t.Fatal(err)
-	}
-	if d, err := old.Get(t.Context(), "fido"); err != nil || d.Version() != 3 {
-		t.Errorf("by older code, of newer: %+v, %v", d, err)
-	}
 }
 
 // slow says when a save has started, and finishes it when it is told to.

@@ -112,8 +112,8 @@ type SnapshotRecorder interface {
 	ReadSnapshot(ctx context.Context, streamID string) (s StoredSnapshot, ok bool, err error)
 }
 
-// TxRecorder is a recorder that can save in a transaction of the caller.
-// Optional.
+// TxRecorder is a recorder that can save in a transaction of the caller, and read
+// what was saved in it. Optional.
 type TxRecorder interface {
 	// RecordTx stores a batch as [StreamRecorder.Record] does, in the caller's own
 	// transaction: what it stores becomes visible when the caller commits, and is
@@ -128,6 +128,11 @@ type TxRecorder interface {
 	//   - It must leave Batch.Fresh alone: the caller may still roll back.
 	//   - It must return [annals.ErrUnsupported] for a transaction of another kind.
 	RecordTx(ctx context.Context, tx any, b Batch) (positions []int64, err error)
+
+	// ReadStreamTx yields events of a stream as the caller's transaction sees it:
+	// also those that RecordTx stored in it. The rules of ReadStream hold, but that
+	// it reads in the transaction of the caller, and uses no other connection.
+	ReadStreamTx(ctx context.Context, tx any, streamID string, q StreamQuery) iter.Seq2[StoredEvent, error]
 }
 
 // StreamQuery selects events of a stream. Its zero value selects all, ascending.

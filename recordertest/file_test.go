@@ -100,6 +100,17 @@ func (r *file) RecordTx(ctx context.Context, tx any, b persistence.Batch) ([]int
 	return positions, err
 }
 
+func (r *file) ReadStreamTx(
+	ctx context.Context, tx any, id string, q persistence.StreamQuery,
+) iter.Seq2[persistence.StoredEvent, error] {
+	x, ok := tx.(*fileTx)
+	if !ok {
+		err := fmt.Errorf("a %T is no transaction of a file: %w", tx, annals.ErrUnsupported)
+		return func(yield func(persistence.StoredEvent, error) bool) { yield(persistence.StoredEvent{}, err) }
+	}
+	return x.file.inner.ReadStream(ctx, id, q)
+}
+
 func openFile(path string) (*file, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {

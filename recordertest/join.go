@@ -1,6 +1,7 @@
 package recordertest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ func joinChecks() []check {
 	needs := Features{Joins: true}
 	return []check{
 		{"what is saved in the caller's transaction is there when it commits", "B26", needs, checkJoinCommit},
+		{"what was saved in the caller's transaction is read in it", "B26, B17, B38", needs, checkJoinRead},
 		{"a rollback of the caller leaves nothing", "B26", needs, checkJoinRollback},
 		{"a refused save leaves the caller's transaction as it was", "B26, B29", needs, checkJoinRefused},
 		{"a transaction of another kind is unsupported", "B26, B52", needs, checkJoinOther},
@@ -109,6 +111,52 @@ func checkJoinCommit(t *testing.T, s *store) {
 	m.check(ctx, t, r)
 }
 
+func checkJoinRead(t *testing.T, s *store) {
+	ctx, r := s.setup(t)
+	joins := txRecorder(t, r)
+	var m model
+	m.add(ctx, t, r, batch(event("a", 1), event("b", 1)))
+	before := m
+	x := s.begin(ctx, t)
+	fresh := false
+	b := batch(event("a", 2), event("c", 1), event("a", 3))
+	b.Events[0].Hash, b.Fresh = bytes.Repeat([]byte{9}, 32), &fresh
+	m.addTx(ctx, t, r, x.tx, b)
+	if fresh {
+		t.Error("a batch that may still be rolled back is told to be fresh")
+	}
+	for _, id := range []string{"a", "b", "c", "nobody"} {
+		for _, q := range []persistence.StreamQuery{
+			{}, {Hash: true}, {After: 1}, {UpTo: 2, Hash: true}, {Descending: true}, {Descending: true, Limit: 1, Hash: true}, {After: 3},
+		} {
+			got, err := collect(joins.ReadStreamTx(ctx, x.tx, id, q))
+			if err != nil {
+				t.Fatal(err)
+			}
+			equal(t, fmt.Sprintf("stream %q in the transaction, %+v", id, q), got, m.readStream(id, q))
+			equal(t, fmt.Sprintf("stream %q outside, %+v", id, q), readStream(ctx, t, r, id, q), before.readStream(id, q))
+		}
+	}
+	for _, err := range joins.ReadStreamTx(ctx, x.tx, "a", persistence.StreamQuery{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		break // leaves nothing behind
+	}
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err := collect(joins.ReadStreamTx(cancelled, x.tx, "a", persistence.StreamQuery{}))
+	wantIs(t, "a context that is done", err, context.Canceled)
+	m.addTx(ctx, t, r, x.tx, batch(events("long", 1, 2500)...))
+	got, err := collect(joins.ReadStreamTx(ctx, x.tx, "long", persistence.StreamQuery{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "a long stream", got, m.readStream("long", persistence.StreamQuery{}))
+	x.end(true)
+	m.check(ctx, t, r)
+}
+
 func checkJoinRollback(t *testing.T, s *store) {
 	ctx, r := s.setup(t)
 	var m model
@@ -168,6 +216,8 @@ func checkJoinOther(t *testing.T, s *store) {
 	for _, tx := range []any{nil, "a transaction", 1, struct{}{}} {
 		_, err := txRecorder(t, r).RecordTx(ctx, tx, batch(event("a", 1)))
 		wantIs(t, fmt.Sprintf("%T", tx), err, annals.ErrUnsupported)
+		_, err = collect(txRecorder(t, r).ReadStreamTx(ctx, tx, "a", persistence.StreamQuery{}))
+		wantIs(t, fmt.Sprintf("reading in a %T", tx), err, annals.ErrUnsupported)
 	}
 	var m model
 	m.check(ctx, t, r)
@@ -200,7 +250,7 @@ func checkJoinOrder(t *testing.T, s *store) {
 			if i%2 == 0 {
 				_, err = handles[i].Record(ctx, b)
 			} else {
-				commit = rand.IntN(3) > 0 //nolint:gosec // which of them are undone is any of them
+				commit = rand.IntN(3) > 0
 				err = s.joinOnce(ctx, handles[i], b, commit)
 			}
 			if err != nil {

@@ -224,8 +224,12 @@ func TestOlderSchemaIsRefusedUntilItIsMigrated(t *testing.T) {
 	r, other := open(t, path), open(t, path)
 	_, err = r.Record(t.Context(), batch(event("a", 2)))
 	wantError(t, err, persistence.ErrSchema, path, "version 1", "needs 2", "Migrate")
-	_, err = r.RecordTx(t.Context(), begin(t, openDB(t, path)), batch(event("a", 2)))
+	older := begin(t, openDB(t, path))
+	_, err = r.RecordTx(t.Context(), older, batch(event("a", 2)))
 	wantError(t, err, persistence.ErrSchema, path, "version 1", "needs 2", "Migrate")
+	for _, err := range r.ReadStreamTx(t.Context(), older, "a", persistence.StreamQuery{}) {
+		wantError(t, err, persistence.ErrSchema, path, "version 1", "needs 2", "Migrate")
+	}
 	errs := make(chan error)
 	for _, one := range []*sqlite.Recorder{r, other} { // two programs at one moment
 		go func() { errs <- one.Migrate(t.Context()) }()
@@ -262,11 +266,14 @@ func begin(t *testing.T, db *sql.DB) *sql.Tx {
 // B26: with a single connection, which the caller's transaction has.
 func TestJoinUsesNoOtherConnection(t *testing.T) {
 	t.Parallel()
-	path := create(t)
+	path := filepath.Join(t.TempDir(), "x.db")
 	db := openDB(t, path)
 	db.SetMaxOpenConns(1)
-	r, err := sqlite.New(t.Context(), db)
+	r, err := sqlite.New(t.Context(), db) // which finds no tables yet
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, path).Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	tx := begin(t, db)
@@ -275,6 +282,15 @@ func TestJoinUsesNoOtherConnection(t *testing.T) {
 	}
 	_, err = r.RecordTx(t.Context(), tx, batch(event("a", 2)))
 	wantError(t, err, annals.ErrVersionConflict)
+	versions := 0
+	for e, err := range r.ReadStreamTx(t.Context(), tx, "a", persistence.StreamQuery{}) {
+		if versions++; err != nil || e.Version != int64(versions) {
+			t.Errorf("event %d is read as %+v: %v", versions, e, err)
+		}
+	}
+	if versions != 2 {
+		t.Errorf("%d events are read, want 2", versions)
+	}
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}
@@ -286,6 +302,9 @@ func TestJoinUsesNoOtherConnection(t *testing.T) {
 	}
 	_, err = r.RecordTx(t.Context(), tx, batch(event("a", 3)))
 	wantError(t, err, annals.ErrClosed)
+	for _, err := range r.ReadStreamTx(t.Context(), tx, "a", persistence.StreamQuery{}) {
+		wantError(t, err, annals.ErrClosed)
+	}
 }
 
 // B26: a transaction that has read before others wrote says what to do.

@@ -24,12 +24,23 @@ const (
 
 // ReadStream yields events of a stream.
 func (r *Recorder) ReadStream(ctx context.Context, streamID string, q persistence.StreamQuery) iter.Seq2[persistence.StoredEvent, error] {
+	return r.readStream(ctx, streamID, &q, nil)
+}
+
+// readStream reads a stream, in the caller's transaction if there is one.
+func (r *Recorder) readStream(
+	ctx context.Context, streamID string, q *persistence.StreamQuery, tx *sql.Tx,
+) iter.Seq2[persistence.StoredEvent, error] {
 	return func(yield func(persistence.StoredEvent, error) bool) {
 		after, upTo, left := max(q.After, 0), bound(q.UpTo), bound(int64(q.Limit))
 		next := func(ctx context.Context, limit int64) (*sql.Rows, error) {
-			return r.stmts.streams[place(q.Hash)][place(q.Descending)].QueryContext(ctx, streamID, after, upTo, limit)
+			args := []any{streamID, after, upTo, limit}
+			if tx != nil { // whose statements are not to be interrupted
+				return tx.QueryContext(context.WithoutCancel(ctx), r.text(streamText(q.Hash, q.Descending)), args...)
+			}
+			return r.stmts.streams[place(q.Hash)][place(q.Descending)].QueryContext(ctx, args...)
 		}
-		for n, err := range r.read(ctx, newScanner(colVersion, q.Hash), left, true, next) {
+		for n, err := range r.read(ctx, newScanner(colVersion, q.Hash), left, source{tx: tx, brief: true}, next) {
 			n.StreamID = streamID
 			if !yield(n.StoredEvent, err) {
 				return
@@ -62,7 +73,7 @@ func (r *Recorder) ReadLog(ctx context.Context, q persistence.LogQuery) iter.Seq
 			}
 			return r.stmts.logs[place(q.Hash)][place(len(q.Topics) > 0)].QueryContext(ctx, append(args, limit)...)
 		}
-		for n, err := range r.read(ctx, newScanner(colPosition, q.Hash), left, false, next) {
+		for n, err := range r.read(ctx, newScanner(colPosition, q.Hash), left, source{}, next) {
 			if !yield(*n, err) {
 				return
 			}
@@ -97,26 +108,37 @@ func bound(n int64) int64 {
 	return n
 }
 
+// source is where rows are read from.
+type source struct {
+	tx    *sql.Tx // the caller's transaction; no other connection is then used. Nil: the recorder's own connections
+	brief bool    // each query is over soon, see [Recorder.reading]
+}
+
 // read yields the rows of query after query, until one has fewer rows than asked
-// for. Brief tells that each of them is over soon, see [Recorder.reading]. The
-// notification that it yields is overwritten by a later one.
+// for. The notification that it yields is overwritten by a later one.
 func (r *Recorder) read(
-	ctx context.Context, s *scanner, left int64, brief bool, next func(ctx context.Context, limit int64) (*sql.Rows, error),
+	ctx context.Context, s *scanner, left int64, from source, next func(ctx context.Context, limit int64) (*sql.Rows, error),
 ) iter.Seq2[*persistence.Notification, error] {
+	usable := func() error { return r.usable(ctx) }
+	errorf := func(err error) error { return r.errorf(ctx, "read", err) }
+	if tx := from.tx; tx != nil {
+		usable = func() error { return r.usableTx(ctx, tx) }
+		errorf = func(err error) error { return r.errorfOn(ctx, tx, "read", err) }
+	}
 	return func(yield func(*persistence.Notification, error) bool) {
 		buffer := r.buffers.get()
 		used := 0
 		defer func() { r.buffers.put(buffer, used) }()
 		for left > 0 {
-			err := r.usable(ctx)
+			err := usable()
 			more := false
 			if err == nil {
-				*buffer, more, err = r.readChunk(ctx, s, (*buffer)[:0], min(left, maxRows), brief, next)
+				*buffer, more, err = r.readChunk(ctx, s, (*buffer)[:0], min(left, maxRows), from, next)
 			}
 			chunk := *buffer
 			used = max(used, len(chunk))
 			if err != nil {
-				yield(&persistence.Notification{}, r.errorf(ctx, "read", err))
+				yield(&persistence.Notification{}, errorf(err))
 				return
 			}
 			for i := range chunk {
@@ -135,14 +157,16 @@ func (r *Recorder) read(
 // readChunk appends the rows of one query; more says whether there may be
 // others.
 func (r *Recorder) readChunk(
-	ctx context.Context, s *scanner, chunk []persistence.Notification, limit int64, brief bool,
+	ctx context.Context, s *scanner, chunk []persistence.Notification, limit int64, from source,
 	next func(ctx context.Context, limit int64) (*sql.Rows, error),
 ) (_ []persistence.Notification, more bool, err error) {
-	ctx, err = r.reading(ctx, brief)
-	if err != nil {
-		return chunk, false, err
+	if from.tx == nil {
+		ctx, err = r.reading(ctx, from.brief)
+		if err != nil {
+			return chunk, false, err
+		}
+		defer r.readingDone()
 	}
-	defer r.readingDone()
 	rows, err := next(ctx, limit)
 	if err != nil {
 		return chunk, false, err

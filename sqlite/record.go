@@ -155,7 +155,7 @@ func (w *writing) stmt(statement int) (*sql.Stmt, error) {
 
 // query scans the one row of a statement of the writer.
 func (w *writing) query(statement int, args []any, dest ...any) error {
-	stmt, err := w.stmt(statement)
+	stmt, err := w.stmt(statement) //nolint:sqlclosecheck // with the recorder, or by join
 	if err != nil {
 		return err
 	}
@@ -239,7 +239,7 @@ func (w *writing) store(b *persistence.Batch) (positions []int64, err error) {
 		}
 	}
 	if t := b.Tracking; t != nil {
-		stmt, err := w.stmt(track)
+		stmt, err := w.stmt(track) //nolint:sqlclosecheck // with the recorder, or by join
 		if err != nil {
 			return nil, err
 		}
@@ -259,7 +259,7 @@ func (w *writing) insert(e *persistence.StoredEvent) (position int64, err error)
 	if e.Version == 1 {
 		statement = insertFirst
 	}
-	stmt, err := w.stmt(statement)
+	stmt, err := w.stmt(statement) //nolint:sqlclosecheck // with the recorder, or by join
 	if err != nil {
 		return 0, err
 	}

@@ -201,6 +201,15 @@ const (
 	inOrder  = " ORDER BY position LIMIT ?"
 )
 
+// streamText returns the query for events of a stream.
+func streamText(hash, descending bool) string {
+	text := "SELECT " + selection(hash) + ofStream
+	if descending {
+		text += " DESC"
+	}
+	return text + " LIMIT ?"
+}
+
 func (r *Recorder) prepare(ctx context.Context) error {
 	s := &r.stmts
 	type toPrepare struct {
@@ -224,8 +233,8 @@ func (r *Recorder) prepare(ctx context.Context) error {
 	}
 	for i, hash := range []bool{false, true} {
 		all = append(all,
-			toPrepare{&s.streams[i][0], r.readDB, "SELECT " + selection(hash) + ofStream + " LIMIT ?"},
-			toPrepare{&s.streams[i][1], r.readDB, "SELECT " + selection(hash) + ofStream + " DESC LIMIT ?"},
+			toPrepare{&s.streams[i][0], r.readDB, streamText(hash, false)},
+			toPrepare{&s.streams[i][1], r.readDB, streamText(hash, true)},
 			toPrepare{&s.logs[i][0], r.readDB, "SELECT position, stream_id, " + selection(hash) + ofLog + inOrder},
 			toPrepare{&s.logs[i][1], r.readDB, "SELECT position, stream_id, " + selection(hash) + ofLog + ofTopics + inOrder},
 		)
