@@ -137,9 +137,10 @@ func (r *Recorder) stored(events []persistence.StoredEvent) ([]int64, bool) {
 func (r *Recorder) append(events []persistence.StoredEvent) []int64 {
 	positions := make([]int64, len(events))
 	for i, e := range events {
+		own(&e, true)
 		positions[i] = int64(len(r.log)) + 1
 		r.streams[e.StreamID] = append(r.streams[e.StreamID], len(r.log))
-		r.log = append(r.log, persistence.Notification{Position: positions[i], StoredEvent: clone(e)})
+		r.log = append(r.log, persistence.Notification{Position: positions[i], StoredEvent: e})
 	}
 	if len(events) > 0 {
 		close(r.changed)
@@ -148,19 +149,21 @@ func (r *Recorder) append(events []persistence.StoredEvent) []int64 {
 	return positions
 }
 
-// clone returns the event with memory of its own: neither who records an event
-// nor who reads one can change what is stored.
-func clone(e persistence.StoredEvent) persistence.StoredEvent {
-	e.State, e.Headers, e.Hash = slices.Clone(e.State), slices.Clone(e.Headers), slices.Clone(e.Hash)
-	return e
-}
-
-// read returns a stored event for a reader, with its hash if that is asked for.
-func read(e persistence.StoredEvent, hash bool) persistence.StoredEvent {
+// own gives a copy of an event bytes of its own, in one piece of memory: neither who
+// records an event nor who reads one can change what is stored. The hash is left out
+// unless it is asked for.
+func own(e *persistence.StoredEvent, hash bool) {
 	if !hash {
 		e.Hash = nil
 	}
-	return clone(e)
+	b := make([]byte, 0, len(e.State)+len(e.Headers)+len(e.Hash))
+	for _, part := range []*[]byte{&e.State, &e.Headers, &e.Hash} {
+		if *part != nil {
+			from := len(b)
+			b = append(b, *part...)
+			*part = b[from:len(b):len(b)]
+		}
+	}
 }
 
 // ReadStream yields events of a stream, as they were when the iteration began.
@@ -193,7 +196,9 @@ func (r *Recorder) ReadStream(ctx context.Context, streamID string, q persistenc
 				yield(persistence.StoredEvent{}, err)
 				return
 			}
-			if !yield(read(log[stream[i]].StoredEvent, q.Hash), nil) {
+			e := log[stream[i]].StoredEvent
+			own(&e, q.Hash)
+			if !yield(e, nil) {
 				return
 			}
 		}
@@ -223,7 +228,8 @@ func (r *Recorder) ReadLog(ctx context.Context, q persistence.LogQuery) iter.Seq
 				yield(persistence.Notification{}, err)
 				return
 			}
-			n := persistence.Notification{Position: log[i].Position, StoredEvent: read(log[i].StoredEvent, q.Hash)}
+			n := log[i]
+			own(&n.StoredEvent, q.Hash)
 			if !yield(n, nil) {
 				return
 			}
