@@ -49,6 +49,12 @@ func (j joining) RecordTx(ctx context.Context, _ any, b persistence.Batch) ([]in
 	return j.Record(ctx, b)
 }
 
+func (j joining) ReadStreamTx(
+	ctx context.Context, _ any, id string, q persistence.StreamQuery,
+) iter.Seq2[persistence.StoredEvent, error] {
+	return j.ReadStream(ctx, id, q)
+}
+
 // migrating is what a recorder has that makes its tables.
 type migrating struct{ migrated *bool }
 

@@ -105,33 +105,33 @@ func checkSources(sources []Source, b *persistence.Batch) error {
 }
 
 // record stores the save, and starts what follows a save.
-func (a *Application) record(ctx context.Context, s *save) (err error) {
-	if a.chain != nil {
-		err := a.chain.Link(ctx, s.batch.Events)
-		if s.join != nil && errors.Is(err, annals.ErrVersionConflict) {
-			err = fmt.Errorf("Join, with a hash chain: the event before is not committed; save a stream once in a transaction: %w", err)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	var positions []int64
-	if s.join != nil {
-		positions, err = s.join.record(ctx, a.recorder, s.batch)
-	} else {
-		positions, err = a.recorder.Record(ctx, s.batch)
-	}
+func (a *Application) record(ctx context.Context, s *save) error {
+	positions, err := a.store(ctx, s)
 	if err != nil {
 		return err
 	}
 	for i := range s.recordings {
 		s.recordings[i].Position = positions[i]
 	}
-	if a.chain != nil && s.join == nil { // what is joined is not certain before the caller commits
-		a.chain.Stored(s.batch.Events)
-	}
-	a.snapshots.saved(s.batch.Events, s.join != nil)
+	a.snapshots.saved(s.batch.Events, s.join != nil) // what is joined is not certain before the caller commits
 	return nil
+}
+
+func (a *Application) store(ctx context.Context, s *save) ([]int64, error) {
+	if s.join == nil {
+		if a.chain != nil {
+			return a.chain.Record(ctx, s.batch)
+		}
+		return a.recorder.Record(ctx, s.batch)
+	}
+	recorder, ok := a.recorder.(persistence.TxRecorder)
+	if !ok {
+		return nil, fmt.Errorf("application: Join: a %T cannot save in a transaction of the caller: %w", a.recorder, annals.ErrUnsupported)
+	}
+	if a.chain != nil {
+		return a.chain.RecordTx(ctx, s.join.tx, s.batch)
+	}
+	return recorder.RecordTx(ctx, s.join.tx, s.batch)
 }
 
 // step is a source that has no events, but a say in how the others are stored.
@@ -218,14 +218,6 @@ func (j join) addTo(s *save) error {
 	}
 	s.join = &j
 	return nil
-}
-
-func (j join) record(ctx context.Context, r persistence.Recorder, b persistence.Batch) ([]int64, error) {
-	recorder, ok := r.(persistence.TxRecorder)
-	if !ok {
-		return nil, fmt.Errorf("application: Join: a %T cannot save in a transaction of the caller: %w", r, annals.ErrUnsupported)
-	}
-	return recorder.RecordTx(ctx, j.tx, b)
 }
 
 // events is a source of events without an aggregate.

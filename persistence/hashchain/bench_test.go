@@ -27,13 +27,7 @@ func BenchmarkVerifyChain(b *testing.B) {
 		e := event(fmt.Sprintf("0192f0c1-2d3e-7000-8000-%012d", i%streams), i/streams+1)
 		e.State = append(e.State, make([]byte, 100)...)
 		batch := []persistence.StoredEvent{e}
-		if err := l.Link(b.Context(), batch); err != nil {
-			b.Fatal(err)
-		}
-		if _, err := r.Record(b.Context(), persistence.Batch{Events: batch}); err != nil {
-			b.Fatal(err)
-		}
-		l.Stored(batch)
+		save(b, l, batch...)
 		forms = append(forms, hashchain.AppendForm(nil, before[i%streams], &batch[0]))
 		before[i%streams] = batch[0].Hash
 	}

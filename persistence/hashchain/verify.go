@@ -379,14 +379,11 @@ func VerifyStream(ctx context.Context, r persistence.StreamRecorder, streamID st
 // StreamHead returns the head of a stream, to be noted elsewhere. Its version is 0
 // if there is no such stream. It does not verify what is stored with a hash.
 func StreamHead(ctx context.Context, r persistence.StreamRecorder, streamID string) (Head, error) {
-	l := NewLinker(r)
-	version := int64(0)
-	for e, err := range r.ReadStream(ctx, streamID, persistence.StreamQuery{Descending: true, Limit: 1, Hash: true}) {
-		if err != nil {
-			return Head{}, err
-		}
-		version = e.Version
+	read := reader(r.ReadStream)
+	version, err := read.last(ctx, streamID)
+	if err != nil || version == 0 {
+		return Head{StreamID: streamID}, err
 	}
-	h, err := l.head(ctx, streamID, version)
+	h, err := read.head(ctx, streamID, version)
 	return Head{StreamID: streamID, Version: h.version, Hash: h.hash}, err
 }
