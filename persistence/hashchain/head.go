@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"hash"
 	"strconv"
 	"strings"
 
@@ -19,10 +20,10 @@ type Head struct {
 	Hash     [Size]byte
 }
 
-// LogHead is the end of a log at some time: the digest covers the position and the
-// hash of each event up to the position, in order. Its text is
-// "position:events:digest". It is the noted value that tells of any cut, removal or
-// change up to there.
+// LogHead is the end of a log at some time. The digest covers the position and the
+// hash of each event up to there, in order, also of those that are stored without
+// one: who notes it elsewhere sees later that nothing was changed, removed, inserted
+// or moved up to there. Its text is "position:events:digest".
 type LogHead struct {
 	Position int64
 	Events   int64
@@ -45,11 +46,11 @@ func (h *Head) UnmarshalText(text []byte) error {
 		return badHead("version:hash:stream")
 	}
 	version, ok := number(parts[0])
-	hash, ok2 := hashOf(parts[1])
+	sum, ok2 := hashOf(parts[1])
 	if !ok || !ok2 || annals.CheckID("stream id", parts[2]) != nil {
 		return badHead("version:hash:stream")
 	}
-	*h = Head{StreamID: parts[2], Version: version, Hash: hash}
+	*h = Head{StreamID: parts[2], Version: version, Hash: sum}
 	return nil
 }
 
@@ -68,11 +69,11 @@ func (h *LogHead) UnmarshalText(text []byte) error {
 	}
 	position, ok := number(parts[0])
 	events, ok2 := number(parts[1])
-	hash, ok3 := hashOf(parts[2])
+	sum, ok3 := hashOf(parts[2])
 	if !ok || !ok2 || !ok3 {
 		return badHead("position:events:digest")
 	}
-	*h = LogHead{Position: position, Events: events, Digest: hash}
+	*h = LogHead{Position: position, Events: events, Digest: sum}
 	return nil
 }
 
@@ -85,33 +86,58 @@ func number(text string) (int64, bool) {
 	return n, err == nil && n >= 0 && strconv.FormatInt(n, 10) == text
 }
 
-func hashOf(text string) (hash [Size]byte, ok bool) {
+func hashOf(text string) (sum [Size]byte, ok bool) {
 	b, err := hex.DecodeString(text)
 	if err != nil || len(b) != Size || strings.ToLower(text) != text {
-		return hash, false
+		return sum, false
 	}
 	return [Size]byte(b), true
 }
 
 // digest follows the whole log.
 type digest struct {
-	want *LogHead // to be met; nil if there is none
-	met  bool
-	at   LogHead
-	buf  []byte
+	noted *LogHead // to be met; nil if there is none
+	met   bool
+	at    LogHead // but for its digest
+	sum   hash.Hash
+	buf   []byte // is not in sum yet
+}
+
+func newDigest(noted *LogHead) digest {
+	return digest{noted: noted, sum: sha256.New(), buf: []byte{formatVersion}}
 }
 
 // follow adds the events of a round, whose hashes it waits for.
 func (d *digest) follow(events []place) {
 	for _, p := range events {
-		<-p.job.done
-		d.buf = append(d.buf[:0], formatVersion)
-		d.buf = append(d.buf, d.at.Digest[:]...)
-		d.buf = binary.AppendVarint(d.buf, p.position)
-		d.buf = append(d.buf, p.job.hashes[p.i][:]...)
-		d.at = LogHead{Position: p.position, Events: d.at.Events + 1, Digest: sha256.Sum256(d.buf)}
-		if d.want != nil && *d.want == d.at {
-			d.met = true
+		if !p.job.isDone {
+			<-p.job.done
+			p.job.isDone = true
+		}
+		e := &p.job.events[p.i]
+		d.buf = binary.BigEndian.AppendUint64(d.buf, uint64(e.position)) //nolint:gosec // its bits
+		d.buf = append(d.buf, e.hash[:]...)
+		d.at.Position = e.position
+		d.at.Events++
+		if d.noted != nil && d.noted.Position == e.position {
+			d.met = d.met || *d.noted == d.head()
 		}
 	}
+	d.flush()
+}
+
+func (d *digest) flush() {
+	_, _ = d.sum.Write(d.buf) // which never fails
+	d.buf = d.buf[:0]
+}
+
+// head returns the head of the log as far as it was followed.
+func (d *digest) head() LogHead {
+	if d.at.Events == 0 {
+		return LogHead{}
+	}
+	d.flush()
+	h := d.at
+	d.sum.Sum(h.Digest[:0])
+	return h
 }

@@ -169,11 +169,13 @@ func (read reader) chain(ctx context.Context, stream string, version int64) (hea
 		}
 	}
 	var c chain
+	var buf []byte
 	for e, err := range read(ctx, stream, persistence.StreamQuery{UpTo: version, Hash: true}) {
 		if err != nil {
 			return head{}, err
 		}
-		c.next(&e)
+		buf = appendRoom(buf[:0], &e)
+		c.next(e.Version, e.Hash, buf, c.hashed)
 	}
 	return head{c.version, c.hash}, nil
 }
@@ -187,40 +189,4 @@ func (read reader) last(ctx context.Context, stream string) (version int64, err 
 		version = e.Version
 	}
 	return version, nil
-}
-
-// chain is the chain of one stream, as far as it was followed.
-type chain struct {
-	version int64
-	hash    [Size]byte // as computed
-	hashed  bool       // there was an event with a hash
-	buf     []byte
-}
-
-// next follows the chain to the next event, and says what is wrong with it.
-func (c *chain) next(e *persistence.StoredEvent) (wrong Kind) {
-	var before []byte
-	if c.version > 0 {
-		before = c.hash[:]
-	}
-	var hash [Size]byte
-	hash, c.buf = sum(c.buf, before, e)
-	switch {
-	case e.Version > c.version+1:
-		wrong = Missing
-	case e.Version <= c.version:
-		wrong = Inserted
-	case len(e.Hash) == 0 && c.hashed:
-		wrong = Unhashed
-	case len(e.Hash) > 0 && string(e.Hash) != string(hash[:]):
-		wrong = Changed
-	}
-	c.version, c.hash = e.Version, hash
-	if len(e.Hash) > 0 {
-		c.hashed = true
-		if wrong != "" && len(e.Hash) == Size {
-			c.hash = [Size]byte(e.Hash) // what follows is told apart from what went before
-		}
-	}
-	return wrong
 }

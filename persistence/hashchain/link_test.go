@@ -48,7 +48,7 @@ func TestTheFirstHashCoversThePast(t *testing.T) {
 	}
 	save(t, hashchain.NewLinker(r), event("a", 6), event("a", 7))
 	save(t, hashchain.NewLinker(r), event("a", 8)) // a linker that remembers nothing
-	if report := wantWhole(t, r); report.Unhashed != 5 || report.Hashed != 3 {
+	if report := wantWhole(t, r); report.Unhashed != 5 || report.Hashed != 3 || report.LastUnhashed != 5 {
 		t.Fatalf("%+v", report)
 	}
 	for i := range 5 {
@@ -58,6 +58,35 @@ func TestTheFirstHashCoversThePast(t *testing.T) {
 		if !errors.Is(err, hashchain.ErrBroken) || found.Problems[0].Version != 6 {
 			t.Errorf("event %d without a hash was changed: %+v, %v", i+1, found, err)
 		}
+	}
+}
+
+// B38: a program without the chain saves in between.
+func TestTheNextHashCoversWhatHasNone(t *testing.T) {
+	t.Parallel()
+	r := memory.New()
+	l := hashchain.NewLinker(r)
+	save(t, l, event("a", 1))
+	save(t, r, event("a", 2), event("a", 3))
+	save(t, l, event("a", 4))
+	save(t, l, event("a", 5))
+	report, err := hashchain.Verify(t.Context(), r, hashchain.Config{HashedFrom: 4})
+	if err != nil || report.Unhashed != 2 || report.LastUnhashed != 3 {
+		t.Errorf("%+v, %v", report, err)
+	}
+	report, err = hashchain.Verify(t.Context(), r, hashchain.Config{HashedFrom: 3})
+	if !errors.Is(err, hashchain.ErrBroken) || report.Found != 1 || report.Problems[0].Position != 3 {
+		t.Errorf("%+v, %v", report, err)
+	}
+	report, err = hashchain.Verify(t.Context(), r, hashchain.Config{})
+	if !errors.Is(err, hashchain.ErrBroken) || report.Found != 2 || report.Problems[0].Kind != hashchain.Unhashed {
+		t.Errorf("%+v, %v", report, err)
+	}
+	log := logOf(t, r)
+	log[2].State = []byte("changed")
+	report, err = hashchain.Verify(t.Context(), &tampered{log: log}, hashchain.Config{HashedFrom: 4})
+	if !errors.Is(err, hashchain.ErrBroken) || report.Found != 1 || report.Problems[0].Version != 4 {
+		t.Errorf("%+v, %v", report, err)
 	}
 }
 
