@@ -47,7 +47,7 @@ func TestNoSnapshotOfAnAggregateInWhichTwoPartsShareMemory(t *testing.T) {
 		build func(s *Shelf)
 		paths string // of the two that share; empty if nothing is shared
 	}{
-		"nothing": {func(s *Shelf) {}, ""},
+		"nothing": {func(*Shelf) {}, ""},
 		"parts of their own": {func(s *Shelf) {
 			s.List = []*Book{{Name: "a", Tags: []string{"x"}}, {Name: "b", Tags: []string{"y"}}, nil, nil}
 			s.ByName, s.Best = map[string]*Book{"c": {}, "d": {}, "e": nil, "f": nil}, &Book{}

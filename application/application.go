@@ -115,7 +115,7 @@ func open(ctx context.Context, name string, opts []Option) (_ *Application, err 
 	if _, _, err := a.recorder.MaxPosition(ctx); err != nil {
 		return nil, err
 	}
-	a.closing, a.cancel = context.WithCancelCause(context.Background()) //nolint:contextcheck // it outlives the call of Open
+	a.closing, a.cancel = context.WithCancelCause(context.Background())
 	return a, nil
 }
 

@@ -169,8 +169,8 @@ func addCodecs[T any](
 	name := none // of the driver that is chosen, and need not be asked again
 	if !set {
 		name = s.Text(key, otherwise)
-		if make := choose(s, key, otherwise, drivers, of); make != nil {
-			codec, err := make(ctx, s)
+		if maker := choose(s, key, otherwise, drivers, of); maker != nil {
+			codec, err := maker(ctx, s)
 			if err != nil {
 				return err
 			}
@@ -178,11 +178,11 @@ func addCodecs[T any](
 		}
 	}
 	for i := range drivers {
-		make := of(&drivers[i])
-		if make == nil || drivers[i].Name == name || !reads(&drivers[i]) {
+		maker := of(&drivers[i])
+		if maker == nil || drivers[i].Name == name || !reads(&drivers[i]) {
 			continue
 		}
-		codec, err := make(ctx, s)
+		codec, err := maker(ctx, s)
 		if err != nil {
 			return err
 		}

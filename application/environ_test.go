@@ -254,6 +254,19 @@ func TestADriverThatIsChosenIsMadeOnce(t *testing.T) {
 	}
 }
 
+// B35.
+func TestADriverGoesBeforeOthersOfItsName(t *testing.T) {
+	t.Parallel()
+	u, other := &unclosed{Recorder: memory.New()}, keeper(memory.New())
+	mine := keeper(u)
+	mine.Name, other.Name = "memory", "memory"
+	s := open(t, application.FromEnviron([]string{"RECORDER=memory"}, mine, other))
+	s.register(t, "fido")
+	if n, _, err := u.MaxPosition(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d events in the recorder of the first driver, %v", n, err)
+	}
+}
+
 // migrating is a recorder whose tables are made by Migrate.
 type migrating struct {
 	*unclosed

@@ -181,8 +181,8 @@ func WithRetries(n int) Option {
 
 // FromEnviron takes settings from an environment, in the form of os.Environ, for
 // what no option says. The drivers are what RECORDER, TRANSCODER, COMPRESSOR and
-// CIPHER may choose by their names, beside memory, json, zlib and aesgcm.
-// Compressors and transcoders of drivers that are not chosen are there for
+// CIPHER may choose by their names, beside memory, json, zlib and aesgcm, before
+// which one of the same name goes. Compressors and transcoders of drivers that are not chosen are there for
 // reading, and so are ciphers that have a setting. A recorder that is opened so is
 // closed with the application.
 //

@@ -178,7 +178,7 @@ type do struct {
 	f func(ctx context.Context, tx any) error
 }
 
-func (d do) addTo(s *save) error {
+func (d do) addTo(s *save) error { //nolint:unparam // it is a step
 	before := s.batch.Do
 	s.batch.Do = func(ctx context.Context, tx any) error {
 		if before != nil {

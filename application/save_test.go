@@ -24,7 +24,7 @@ func TestDoOnARecorderWithoutTransactions(t *testing.T) {
 	wantError(t, err, annals.ErrUnsupported, "school", "*sql.Tx", "has none")
 	_, err = s.Save(t.Context(), fido, application.Do(func(context.Context, fmt.Stringer) error { called++; return nil }))
 	wantError(t, err, annals.ErrUnsupported, "fmt.Stringer", "has none")
-	_, err = s.Save(t.Context(), fido, application.Do(func(_ context.Context, tx any) error { called++; return errKnown }))
+	_, err = s.Save(t.Context(), fido, application.Do(func(context.Context, any) error { called++; return errKnown }))
 	wantError(t, err, errKnown, "school: save")
 	if len(fido.PendingEvents()) != 1 || called != 1 {
 		t.Errorf("%d pending events, %d calls", len(fido.PendingEvents()), called)

@@ -157,11 +157,11 @@ func TestASaveThatMeetsCloseIsRefusedAtOnce(t *testing.T) {
 		var s *school
 		s = open(t, application.WithRecorder(r), application.WithSnapshots(Dogs, 1), application.WithSnapshotErrors(
 			func(*application.SnapshotError) { // called while Close waits: it must not wait for Close
-				_, err := s.Save(context.Background(), Dogs.New("from the hook", Registered{}))
+				_, err := s.Save(t.Context(), Dogs.New("from the hook", Registered{}))
 				wantError(t, err, annals.ErrClosed)
 			}))
 		go func() {
-			_, err := s.Save(context.Background(), Dogs.New("fido", Registered{Name: "Fido"}))
+			_, err := s.Save(t.Context(), Dogs.New("fido", Registered{Name: "Fido"}))
 			if err != nil {
 				t.Error(err)
 			}
@@ -178,8 +178,11 @@ func TestASaveThatMeetsCloseIsRefusedAtOnce(t *testing.T) {
 			t.Error("Close did not wait for the save")
 		}
 		close(r.finish)
-		<-closed
-		<-closed
+		for range cap(closed) {
+			if err := <-closed; err != nil {
+				t.Error(err)
+			}
+		}
 	})
 }
 
@@ -326,7 +329,7 @@ func TestTypesWhoseStateWouldNotSurviveAreRefused(t *testing.T) {
 	}
 	application.NewRepository(open(t, application.FromEnviron([]string{"SNAPSHOTS=Dog:10"})).Application, hidden)
 	named := annals.Define("Hidden", annals.On[hiddenNamed]("Named"), annals.SnapshotAs(
-		func(h *Hidden) []string { return nil }, func(*Hidden, []string) {}))
+		func(*Hidden) []string { return nil }, func(*Hidden, []string) {}))
 	application.NewRepository(open(t, application.WithSnapshots(named, 10)).Application, named)
 }
 

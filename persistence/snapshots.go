@@ -42,14 +42,14 @@ func checkLeftOut(t reflect.Type, path string, seen map[reflect.Type]bool) error
 			return nil // it says itself what of it is stored
 		}
 		for f := range t.Fields() {
-			path := path + "." + f.Name
+			field := path + "." + f.Name
 			switch {
 			case exact.IsAggregate(&f) || f.Name == "_":
 				continue
 			case f.Tag.Get("json") == "-" || f.Tag.Get("cbor") == "-":
-				return fmt.Errorf("%s is left out by its tag, and would be zero after a snapshot", path)
+				return fmt.Errorf("%s is left out by its tag, and would be zero after a snapshot", field)
 			}
-			if err := checkLeftOut(f.Type, path, seen); err != nil {
+			if err := checkLeftOut(f.Type, field, seen); err != nil {
 				return err
 			}
 		}

@@ -17,7 +17,10 @@ func unfitChecks() []check {
 	return []check{
 		{"a snapshot that does not fit to the stream is not used", "B33", needs, checkSnapshotUnfit},
 		{"a snapshot that cannot be decrypted is not used", "B33, B14", needs, checkSnapshotUndecryptable},
-		{"the snapshot of a joined save is taken once that is committed", "B26, B33", Features{Snapshots: true, Joins: true}, checkSnapshotJoined},
+		{
+			"the snapshot of a joined save is taken once that is committed", "B26, B33", Features{Snapshots: true, Joins: true},
+			checkSnapshotJoined,
+		},
 	}
 }
 
@@ -44,11 +47,12 @@ func (h *told) take() []*application.SnapshotError {
 	return errs
 }
 
-func (h *told) want(t *testing.T, what, op, id string) {
+// wantUse fails unless an error to use the snapshot of the aggregate was told.
+func (h *told) wantUse(t *testing.T, what, id string) {
 	t.Helper()
 	errs := h.take()
-	if len(errs) == 0 || errs[0].Op != op || errs[0].ID != id || errs[0].Type != "Wallet" {
-		t.Errorf("%s: the hook was told %v, and not of an error to %s the snapshot of %s", what, errs, op, id)
+	if len(errs) == 0 || errs[0].Op != "use" || errs[0].ID != id || errs[0].Type != "Wallet" {
+		t.Errorf("%s: the hook was told %v, and not of an error to use the snapshot of %s", what, errs, id)
 	}
 }
 
@@ -92,14 +96,14 @@ func checkSnapshotUnfit(t *testing.T, s *store) {
 		}
 		recordSnapshot(ctx, t, snapshots, stored)
 		sameWallet(t, name, with.get(ctx, t, name), without.get(ctx, t, name))
-		hook.want(t, name, "use", name)
+		hook.wantUse(t, name, name)
 		for v := range int64(last) {
 			sameVersion(ctx, t, with, without, name, v+1)
 		}
 		hook.take()
 		with.pay(ctx, t, name, 7) // beyond the version of every snapshot
 		sameWallet(t, name+", later", with.get(ctx, t, name), without.get(ctx, t, name))
-		hook.want(t, name+", later", "use", name)
+		hook.wantUse(t, name+", later", name)
 	}
 }
 
@@ -144,7 +148,7 @@ func checkSnapshotUndecryptable(t *testing.T, s *store) {
 		"no key": openBank(ctx, t, r, application.WithSnapshots(types, 0), hook.option()),
 	} {
 		sameWallet(t, name, b.get(ctx, t, "ada"), plain.get(ctx, t, "ada"))
-		hook.want(t, name, "use", "ada")
+		hook.wantUse(t, name, "ada")
 	}
 	snapshots := snapshotRecorder(t, r)
 	moved, _, err := snapshots.ReadSnapshot(ctx, "ada")
@@ -158,7 +162,7 @@ func checkSnapshotUndecryptable(t *testing.T, s *store) {
 	bobs.State = moved.State // ada's, encrypted, in bob's place
 	recordSnapshot(ctx, t, snapshots, bobs)
 	sameWallet(t, "moved", mine.get(ctx, t, "bob"), plain.get(ctx, t, "bob"))
-	hook.want(t, "moved", "use", "bob")
+	hook.wantUse(t, "moved", "bob")
 }
 
 func checkSnapshotJoined(t *testing.T, s *store) {

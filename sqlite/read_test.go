@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"context"
 	"errors"
+	"iter"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -11,6 +12,14 @@ import (
 	"github.com/annals-es/annals/persistence"
 	"github.com/annals-es/annals/sqlite"
 )
+
+// last returns the error that a read ends with.
+func last[T any](read iter.Seq2[T, error]) (last error) {
+	for _, err := range read {
+		last = err
+	}
+	return last
+}
 
 // TestAReadWaitsForAConnectionNoLongerThanItsContext is the counterpart of
 // TestNewWaitsForAConnectionNoLongerThanItsContext.
@@ -24,16 +33,8 @@ func TestAReadWaitsForAConnectionNoLongerThanItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := map[string]func(ctx context.Context) error{
-		"stream": func(ctx context.Context) (err error) {
-			for _, err = range r.ReadStream(ctx, "fido", persistence.StreamQuery{}) {
-			}
-			return err
-		},
-		"log": func(ctx context.Context) (err error) {
-			for _, err = range r.ReadLog(ctx, persistence.LogQuery{}) {
-			}
-			return err
-		},
+		"stream":       func(ctx context.Context) error { return last(r.ReadStream(ctx, "fido", persistence.StreamQuery{})) },
+		"log":          func(ctx context.Context) error { return last(r.ReadLog(ctx, persistence.LogQuery{})) },
 		"max position": func(ctx context.Context) error { _, _, err := r.MaxPosition(ctx); return err },
 		"max tracking": func(ctx context.Context) error { _, _, err := r.MaxTracking(ctx, "x"); return err },
 		"snapshot":     func(ctx context.Context) error { _, _, err := r.ReadSnapshot(ctx, "fido"); return err },
