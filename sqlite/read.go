@@ -54,10 +54,15 @@ func (r *Recorder) readStream(
 	}
 }
 
-// ReadLog yields notifications in ascending order.
+// ReadLog yields notifications in ascending order. From the first on, it also yields
+// what somebody else put at positions below 1: it is there for those who read the
+// stream, and a verification must see it.
 func (r *Recorder) ReadLog(ctx context.Context, q persistence.LogQuery) iter.Seq2[persistence.Notification, error] {
 	return func(yield func(persistence.Notification, error) bool) {
-		after, upTo, left := max(q.After, 0), bound(q.UpTo), bound(int64(q.Limit))
+		after, upTo, left := q.After, bound(q.UpTo), bound(int64(q.Limit))
+		if after <= 0 {
+			after = math.MinInt64
+		}
 		topics, err := json.Marshal(q.Topics)
 		if err != nil {
 			yield(persistence.Notification{}, r.errorf(ctx, "read", err))
