@@ -49,6 +49,9 @@ func playShare(ctx context.Context) error {
 	if err != nil || again != s {
 		return fmt.Errorf("the second call returns %p, want %p: %w", again, s, err)
 	}
+	if err := goleak.Find(); err != nil { // a program that has the server is done with it, and never stops it
+		return err
+	}
 	pid, folder := 0, "somebody's"
 	if s.private != nil {
 		pid, folder = s.private.pid, s.private.folder
