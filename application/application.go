@@ -159,6 +159,14 @@ func (a *Application) usable() error {
 	return nil
 }
 
+// usableID returns an error if the application is closed, or the id is none.
+func (a *Application) usableID(id string) error {
+	if err := a.usable(); err != nil {
+		return err
+	}
+	return annals.CheckID("stream id", id)
+}
+
 // errorf says which application could not do what.
 func (a *Application) errorf(verb string, err error) error {
 	if _, ok := errors.AsType[*Error](err); ok || err == nil {
@@ -182,15 +190,3 @@ func (e *Error) Error() string {
 
 // Unwrap returns the reason.
 func (e *Error) Unwrap() error { return e.Err }
-
-// Verify checks the hash chains of the application's log, see [WithHashChain]. It
-// needs no keys, and runs beside saves. It returns what [hashchain.Verify] does: a
-// report, and an error that is [hashchain.ErrBroken] if the log is not what was
-// saved.
-func (a *Application) Verify(ctx context.Context, cfg hashchain.Config) (hashchain.Report, error) {
-	if err := a.usable(); err != nil {
-		return hashchain.Report{}, a.errorf("verify", err)
-	}
-	report, err := hashchain.Verify(ctx, a.recorder, cfg)
-	return report, a.errorf("verify", err)
-}

@@ -177,12 +177,7 @@ func (r *Repository[A]) loadStored(ctx context.Context, id string, version int64
 	return r.typ.Replay(id, r.events(ctx, id, persistence.StreamQuery{UpTo: version}, nil))
 }
 
-func (r *Repository[A]) usable(id string) error {
-	if err := r.app.usable(); err != nil {
-		return err
-	}
-	return annals.CheckID("stream id", id)
-}
+func (r *Repository[A]) usable(id string) error { return r.app.usableID(id) }
 
 // events yields what the query selects, up to the first event for which stop
 // reports true.

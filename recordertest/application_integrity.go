@@ -18,6 +18,7 @@ func integrityChecks() []check {
 	return []check{
 		{"a hash chain covers every save, whoever saves", "B38", Features{}, checkChain},
 		{"a hash chain that is switched on later covers the past", "B38", Features{}, checkChainLater},
+		{"a log is verified while others save", "B38", Features{}, checkChainBeside},
 		{"a hash chain covers whatever is saved, and is verified without keys", "B38, B9, B10, B14, B30", Features{}, checkChainStyles},
 		{"a save that is repeated with other bytes leaves the hash chain whole", "B38, B29", Features{}, checkChainRepeat},
 		{"joined saves, also several of one transaction, are in the hash chain", "B38, B26", Features{Joins: true}, checkChainJoin},
@@ -71,6 +72,43 @@ func checkChainLater(t *testing.T, s *store) {
 	if err != nil || report.Unhashed != 10 || report.Events != 15 {
 		t.Errorf("the report %+v: %v; want 15 events, 10 without a hash", report, err)
 	}
+}
+
+func checkChainBeside(t *testing.T, s *store) {
+	ctx, r := s.setup(t)
+	const writers = 4
+	handles := s.handles(ctx, t, r, writers)
+	stop := make(chan struct{})
+	ended := background(func() struct{} {
+		together(writers, func(i int) {
+			l := hashchain.NewLinker(handles[i])
+			id := annals.NewID()
+			for v := int64(1); ; v += 2 {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				b := batch(event(id, v), event(annals.NewID(), 1), event(id, v+1))
+				if _, e := l.Record(ctx, b); e != nil {
+					t.Errorf("writer %d: %v", i, e)
+					return
+				}
+			}
+		})
+		return struct{}{}
+	})
+	var noted hashchain.LogHead
+	for range rounds(20) {
+		report, err := hashchain.Verify(ctx, handles[1], hashchain.Config{Log: &noted, HashedFrom: 1, Workers: 2})
+		if err != nil || report.Head.Events < noted.Events || report.Head.Events != report.Events {
+			t.Errorf("%v: %+v, after %+v", err, report, noted)
+			break
+		}
+		noted = report.Head
+	}
+	close(stop)
+	ended()
 }
 
 // encrypted returns an option that encrypts, with a key of its own: the same event

@@ -338,6 +338,23 @@ func forgetsTracking(_ context.Context, b *persistence.Batch) error {
 	return nil
 }
 
+func forgetsHashes(_ context.Context, b *persistence.Batch) error {
+	b.Events = slices.Clone(b.Events)
+	for i := range b.Events {
+		b.Events[i].Hash = nil
+	}
+	return nil
+}
+
+// readsOutside sees in a transaction of the caller what all others see.
+type readsOutside struct{ *file }
+
+func (r readsOutside) ReadStreamTx(
+	ctx context.Context, _ any, id string, q persistence.StreamQuery,
+) iter.Seq2[persistence.StoredEvent, error] {
+	return r.ReadStream(ctx, id, q)
+}
+
 func hasOneTracking(_ context.Context, b *persistence.Batch) error {
 	if b.Tracking != nil {
 		b.Tracking = &persistence.Tracking{Name: "all", Position: b.Tracking.Position}
