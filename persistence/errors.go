@@ -26,6 +26,12 @@ var (
 	// ErrBusy: the database was locked by others for longer than the timeout.
 	ErrBusy = errors.New("database is busy")
 
+	// ErrUnavailable: the server cannot be reached.
+	ErrUnavailable = errors.New("server cannot be reached")
+
+	// ErrPermission: the user may not do this.
+	ErrPermission = errors.New("permission denied")
+
 	// ErrIO: the disk failed.
 	ErrIO = errors.New("disk I/O error")
 
