@@ -41,15 +41,7 @@ func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, er
 		}
 		return positions, r.errorf(ctx, "record", err)
 	}
-	req := group.NewRequest(ctx, &b)
-	lead, err := r.writer.Add(req)
-	switch {
-	case err != nil:
-		return nil, err
-	case lead:
-		r.writer.Lead() //nolint:contextcheck // it commits for others, too, whatever becomes of this context
-	}
-	return req.Wait() //nolint:contextcheck // the request has it
+	return r.writer.Record(ctx, &b)
 }
 
 // take takes the next group out of the queue: requests of which no two have a stream

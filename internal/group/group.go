@@ -5,6 +5,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,10 @@ type Request struct {
 	state    atomic.Int32 // waiting, then taken or abandoned
 	answered bool         // of the writer
 	result   chan Result  // has room for the one result
+
+	// Batch.Do runs in the goroutine of its caller, when the writer says so.
+	turn chan any
+	did  chan error
 }
 
 // Result is what becomes of a request.
@@ -37,18 +42,31 @@ const (
 	abandoned
 )
 
-// NewRequest returns a request.
-func NewRequest(ctx context.Context, b *persistence.Batch) *Request {
-	return &Request{Context: ctx, Batch: b, result: make(chan Result, 1)}
+func newRequest(ctx context.Context, b *persistence.Batch) *Request {
+	req := &Request{Context: ctx, Batch: b, result: make(chan Result, 1)}
+	if b.Do != nil {
+		req.turn, req.did = make(chan any), make(chan error)
+	}
+	return req
 }
 
-// Result is where the one result comes.
-func (req *Request) Result() <-chan Result { return req.result }
+// Do lets the caller of [Writer.Record] call Batch.Do, in its own goroutine, with the
+// transaction, and returns its error. It is called by the commit function alone. The
+// context of Batch.Do is not cancelled with that of the request.
+func (req *Request) Do(tx any) error {
+	req.turn <- tx
+	return <-req.did
+}
 
-// Abandon gives the request up, and reports whether it did: not if the writer has
-// taken it, because then only the writer's answer says for certain whether it was
-// stored.
-func (req *Request) Abandon() bool { return req.state.CompareAndSwap(waiting, abandoned) }
+// do calls the caller's own function. If that panics, or ends its goroutine, the
+// writer is told.
+func (req *Request) do(tx any) {
+	err := errNotReturned
+	defer func() { req.did <- err }()
+	err = req.Batch.Do(context.WithoutCancel(req.Context), tx)
+}
+
+var errNotReturned = errors.New("Batch.Do did not return")
 
 // Answer gives the request its result. It is called by the commit function alone;
 // a second answer changes nothing.
@@ -62,16 +80,19 @@ func (req *Request) Answer(res Result) {
 // Answered reports whether the request has its result.
 func (req *Request) Answered() bool { return req.answered }
 
-// Wait returns the result of the request. When its context is done it waits on if
-// the writer has taken it.
-func (req *Request) Wait() ([]int64, error) {
+// wait returns the result of the request. When its context is done it waits on if
+// the writer has taken it, because then only the writer's answer says for certain
+// whether it was stored.
+func (req *Request) wait() ([]int64, error) {
 	done := req.Context.Done()
 	for {
 		select {
 		case res := <-req.result:
 			return res.Positions, res.Err
+		case tx := <-req.turn:
+			req.do(tx)
 		case <-done:
-			if req.Abandon() {
+			if req.state.CompareAndSwap(waiting, abandoned) {
 				return nil, req.Context.Err()
 			}
 			done = nil
@@ -107,9 +128,25 @@ type Writer struct {
 // New returns a writer.
 func New(cfg Config) *Writer { return &Writer{cfg: cfg} }
 
-// Add puts the request into the queue. If nobody writes, lead is true, and its
-// caller is to call [Writer.Lead] or, in a goroutine, [Writer.Write].
-func (w *Writer) Add(req *Request) (lead bool, err error) {
+// Record queues the batch, and returns what became of it. Whoever finds nobody
+// writing commits what is queued by then.
+func (w *Writer) Record(ctx context.Context, b *persistence.Batch) ([]int64, error) {
+	req := newRequest(ctx, b)
+	lead, err := w.add(req)
+	switch {
+	case err != nil:
+		return nil, err
+	case lead && b.Do != nil:
+		go w.write() // this goroutine is needed for Do
+	case lead:
+		w.lead()
+	}
+	return req.wait()
+}
+
+// add puts the request into the queue. If nobody writes, lead is true, and its
+// caller is to call lead or, in a goroutine, write.
+func (w *Writer) add(req *Request) (lead bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
@@ -124,20 +161,20 @@ func (w *Writer) Add(req *Request) (lead bool, err error) {
 	return true, nil
 }
 
-// Lead commits one group, in the goroutine of the caller whose request is the first
+// lead commits one group, in the goroutine of the caller whose request is the first
 // in it: a single saver needs no other goroutine. What was queued meanwhile is left
 // to one, so that the caller is not kept.
-func (w *Writer) Lead() {
+func (w *Writer) lead() {
 	defer func() {
 		if !w.release() {
-			go w.Write()
+			go w.write()
 		}
 	}()
 	w.commit(w.take())
 }
 
-// Write commits until the queue is empty.
-func (w *Writer) Write() {
+// write commits until the queue is empty.
+func (w *Writer) write() {
 	for {
 		group := w.take()
 		w.commit(group)
@@ -148,7 +185,7 @@ func (w *Writer) Write() {
 	}
 }
 
-// Close makes [Writer.Add] return [annals.ErrClosed], and waits for what is queued.
+// Close makes [Writer.Record] return [annals.ErrClosed], and waits for what is queued.
 // It reports whether it was the first to be called.
 func (w *Writer) Close() (first bool) {
 	w.mu.Lock()
