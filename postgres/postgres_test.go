@@ -26,8 +26,9 @@ func backend() recordertest.Backend {
 		Open: func(ctx context.Context, address string) (recordertest.Recorder, error) {
 			return postgres.Open(ctx, address)
 		},
-		Features:   recordertest.Features{Durable: true, Processes: true, Transactions: true, Snapshots: true, Joins: true},
+		Features:   recordertest.Features{Durable: true, Processes: true, Transactions: true, Snapshots: true, Joins: true, Server: true},
 		Statements: &recordertest.Statements{Insert: insertOwn, Count: countOwn, Begin: beginOwn},
+		Server:     newServer,
 	}
 }
 
@@ -107,6 +108,13 @@ func execute(tb testing.TB, address, statement string) {
 func create(tb testing.TB) string {
 	tb.Helper()
 	address := newSchema(tb)
+	migrate(tb, address)
+	return address
+}
+
+// migrate makes the tables, and one of the caller's own.
+func migrate(tb testing.TB, address string) {
+	tb.Helper()
 	r, err := postgres.Open(tb.Context(), address)
 	if err != nil {
 		tb.Fatal(err)
@@ -118,7 +126,6 @@ func create(tb testing.TB) string {
 		tb.Fatal(err)
 	}
 	execute(tb, address, "CREATE TABLE own (key text NOT NULL)")
-	return address
 }
 
 func insertOwn(ctx context.Context, tx any, key string) error {
