@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"regexp"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -339,6 +340,11 @@ func (c *config) connect(url string) (*pgxpool.Pool, error) {
 	}
 	for _, set := range c.pool.set {
 		set(p)
+	}
+	if params := p.ConnConfig.RuntimeParams; params["lock_timeout"] == "" && p.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		// It also holds for what waits before a statement begins: for a migration, say.
+		// A PgBouncer would refuse it.
+		params["lock_timeout"] = strconv.FormatInt(c.lockTimeout.Milliseconds(), 10)
 	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), p)
 	if err != nil {

@@ -229,9 +229,10 @@ func isAnswer(err error) bool {
 
 // storeOne stores a batch of a single event by a statement that is a transaction of
 // its own. It returns nil if the batch is another, or does not fit to what was stored
-// when the statement began.
+// when the statement began. A statement waits for a table before it can say how long it
+// waits: without a lock timeout of the connection this is left to storeGroup.
 func (s *saving) storeOne(ctx context.Context, b *persistence.Batch) ([]int64, error) {
-	if len(b.Events) != 1 || b.Tracking != nil {
+	if len(b.Events) != 1 || b.Tracking != nil || !s.sql.bounded {
 		return nil, nil
 	}
 	e := &b.Events[0]

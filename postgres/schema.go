@@ -183,7 +183,8 @@ func (r *Recorder) ensureReady(ctx context.Context) error {
 
 // prepare makes the recorder ready, if the database is.
 func (r *Recorder) prepare(ctx context.Context, q queryer) error {
-	if err := r.checkDatabase(ctx, q); err != nil {
+	bounded, err := r.checkDatabase(ctx, q)
+	if err != nil {
 		return err
 	}
 	schema, err := r.schemaOf(ctx, q)
@@ -200,23 +201,27 @@ func (r *Recorder) prepare(ctx context.Context, q queryer) error {
 	if have != r.cfg.version {
 		return r.schemaError(schema, have)
 	}
-	r.sql.Store(r.statements(schema))
+	sql := r.statements(schema)
+	sql.bounded = bounded
+	r.sql.Store(sql)
 	return nil
 }
 
-// checkDatabase looks at what the code relies on.
-func (r *Recorder) checkDatabase(ctx context.Context, q queryer) error {
+// checkDatabase looks at what the code relies on. Bounded says whether statements of
+// their own do not wait for ever.
+func (r *Recorder) checkDatabase(ctx context.Context, q queryer) (bounded bool, err error) {
 	var encoding, isolation string
-	const text = "SELECT current_setting('server_encoding'), current_setting('default_transaction_isolation')"
-	if err := q.QueryRow(ctx, text, r.mode).Scan(&encoding, &isolation); err != nil {
-		return err
+	const text = "SELECT current_setting('server_encoding'), current_setting('default_transaction_isolation'), " +
+		"current_setting('lock_timeout') <> '0'"
+	if err := q.QueryRow(ctx, text, r.mode).Scan(&encoding, &isolation, &bounded); err != nil {
+		return false, err
 	}
 	if encoding != "UTF8" {
-		return fmt.Errorf("the database's encoding is %s, and UTF8 is needed: %w", encoding, annals.ErrConfiguration)
+		return false, fmt.Errorf("the database's encoding is %s, and UTF8 is needed: %w", encoding, annals.ErrConfiguration)
 	}
 	if isolation != "read committed" {
-		return fmt.Errorf("default_transaction_isolation is %q, and \"read committed\" is needed: ALTER ROLE … SET it, "+
+		return false, fmt.Errorf("default_transaction_isolation is %q, and \"read committed\" is needed: ALTER ROLE … SET it, "+
 			"or add it to the URL: %w", isolation, annals.ErrConfiguration)
 	}
-	return nil
+	return bounded, nil
 }

@@ -15,6 +15,7 @@ type statements struct {
 	lock        string // takes the lock, with the lock timeout
 	lockJoined  string // takes the lock in a transaction of the caller, who says how long it waits
 	insertOne   string
+	bounded     bool // insertOne may be used: the connection has a lock timeout
 	insertGroup string
 	storedIDs   string
 
