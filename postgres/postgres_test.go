@@ -29,6 +29,7 @@ func backend() recordertest.Backend {
 		Features:   recordertest.Features{Durable: true, Processes: true, Transactions: true, Snapshots: true, Joins: true, Server: true},
 		Statements: &recordertest.Statements{Insert: insertOwn, Count: countOwn, Begin: beginOwn},
 		Server:     newServer,
+		Bare:       newBare,
 	}
 }
 
