@@ -189,11 +189,17 @@ func BenchmarkSave64(b *testing.B) {
 	}
 	defer pool.Close()
 	conns := make([]*pgxpool.Conn, savers)
+	defer func() {
+		for _, conn := range conns {
+			if conn != nil {
+				conn.Release()
+			}
+		}
+	}()
 	for i := range conns {
 		if conns[i], err = pool.Acquire(b.Context()); err != nil {
 			b.Fatal(err)
 		}
-		defer conns[i].Release()
 	}
 	s := &saves{each: 2, size: 1}
 	locked := compare.Side{Events: s.events(), Prepare: s.prepare, Round: func() error {
@@ -229,7 +235,7 @@ func BenchmarkSave64x10(b *testing.B) {
 	copied := compare.Side{Events: s.events(), Prepare: func() {
 		s.prepare()
 		rows = rows[:0]
-		for _, batches := range s.batches {
+		for _, batches := range &s.batches {
 			for _, batch := range batches {
 				rows = append(rows, batch.Events...)
 			}

@@ -88,8 +88,9 @@ func (r *Recorder) patiently(ctx context.Context, pool *pgxpool.Pool, f func(con
 	}
 }
 
-// patience is how long to try again.
+// patience is how long to try again, from the first loss on.
 type patience struct {
+	timeout time.Duration
 	until   time.Time
 	pause   time.Duration
 	closing <-chan struct{}
@@ -103,12 +104,16 @@ const (
 )
 
 func (r *Recorder) patience() *patience {
-	return &patience{until: time.Now().Add(r.cfg.connectTimeout), pause: firstPause, closing: r.closing.Done()}
+	return &patience{timeout: r.cfg.connectTimeout, pause: firstPause, closing: r.closing.Done()}
 }
 
 // again waits a little, and reports whether to try again.
 func (p *patience) again(ctx context.Context) bool {
-	if time.Now().After(p.until) {
+	now := time.Now()
+	if p.until.IsZero() {
+		p.until = now.Add(p.timeout)
+	}
+	if now.After(p.until) {
 		return false
 	}
 	timer := time.NewTimer(rand.N(p.pause)) //nolint:gosec // jitter needs no secure randomness

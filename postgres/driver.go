@@ -40,15 +40,15 @@ var Driver = persistence.Driver{
 		{Key: settingURL, Text: "the database: `postgres://user:password@host:5432/database`, with TLS by `sslmode`, `sslrootcert`, …"},
 		{Key: settingSchema, Text: "the schema of the tables; if not set, the first of the connection's `search_path`"},
 		{Key: settingPrefix, Default: defaultPrefix, Text: "how the names of the tables begin: several applications share one schema"},
-		{Key: settingMaxConns, Text: "connections at most, beside the one that listens; if not set, 4, or the number of processors if there are more"},
+		{Key: settingMaxConns, Text: "connections at most, beside the one that listens; if not set, 4 or the number of processors"},
 		{Key: settingMinConns, Default: "0", Text: "connections that are kept at least; read if `" + settingMaxConns + "` is set"},
 		{Key: settingConnLifetime, Default: "1h", Text: "after how long a connection is replaced"},
 		{Key: settingConnIdleTime, Default: "30m", Text: "after how long an unused connection is closed"},
 		{Key: settingConnectTimeout, Default: "10s", Text: "how long a call waits for a connection, also while the server restarts"},
 		{Key: settingLockTimeout, Default: "10s", Text: "how long a save waits while other processes save"},
 		{Key: settingSaveTimeout, Default: "30s", Text: "how long a save waits for the server's answer"},
-		{Key: settingPolling, Default: "false", Text: "true: no connection listens for notifications, as behind a PgBouncer that pools transactions"},
-		{Key: settingPollInterval, Text: "how often a subscription looks for events without a notification; if not set, 1s, or 20ms with `" + settingPolling + "`"},
+		{Key: settingPolling, Default: "false", Text: "true: no connection listens for notifications: behind a PgBouncer that pools transactions"},
+		{Key: settingPollInterval, Text: "how often a subscription looks for events; if not set, 1s, or 20ms with `" + settingPolling + "`"},
 		{Key: settingPrepared, Default: "true", Text: "false: statements are not prepared, as behind a PgBouncer that pools transactions"},
 		{Key: settingReplica, Text: "the URL of a replica that notifications and subscriptions are read from"},
 		{Key: settingApplicationName, Default: "annals", Text: "the name of the connections in `pg_stat_activity`"},
@@ -83,12 +83,12 @@ func optionsOf(s *persistence.Settings) []Option {
 	}
 	if schema := s.Text(settingSchema, ""); schema != "" {
 		if !isSchema(schema) {
-			s.Fail(settingSchema, "is not up to 63 lower-case letters, digits and underscores, the first no digit, and not beginning with pg_")
+			s.Fail(settingSchema, "is not up to 63 lower-case letters, digits and underscores, the first no digit, or begins with pg_")
 		}
 		opts = append(opts, WithSchema(schema))
 	}
 	if prefix := s.Text(settingPrefix, defaultPrefix); !isPrefix(prefix) {
-		s.Fail(settingPrefix, "is not up to 32 lower-case letters, digits and underscores, the first no digit, and not beginning with pg_")
+		s.Fail(settingPrefix, "is not up to 32 lower-case letters, digits and underscores, the first no digit, or begins with pg_")
 	} else {
 		opts = append(opts, WithTablePrefix(prefix))
 	}

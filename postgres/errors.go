@@ -129,8 +129,8 @@ func isMisfit(err error) bool {
 	return ok && (e.Code == codeUndefinedTable || e.Code == codeUndefinedColumn || e.Code == codeNoSchema)
 }
 
-func (r *Recorder) unknown(op string, err error) error {
-	return &Error{Database: r.name, Op: op, Kind: annals.ErrOutcomeUnknown, Err: err}
+func (r *Recorder) unknown(err error) error {
+	return &Error{Database: r.name, Op: "record", Kind: annals.ErrOutcomeUnknown, Err: err}
 }
 
 // errorf says what could not be done. Errors that are typed already, and the

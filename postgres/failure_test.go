@@ -277,11 +277,14 @@ func TestAUserWithoutPermissionIsTold(t *testing.T) {
 	t.Parallel()
 	address := create(t)
 	role, restricted := newRole(t, address)
-	schema := strings.TrimPrefix(address[strings.Index(address, "search_path="):], "search_path=")
-	schema, _, _ = strings.Cut(schema, "&")
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := u.Query().Get("search_path")
 	execute(t, address, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s; GRANT SELECT ON ALL TABLES IN SCHEMA %[1]s TO %s", schema, role, role))
 	r := open(t, restricted)
-	_, err := r.Record(t.Context(), batch(event("a", 1)))
+	_, err = r.Record(t.Context(), batch(event("a", 1)))
 	wantError(t, err, persistence.ErrPermission, "grant the user")
 	wantError(t, open(t, restricted, postgres.WithTablePrefix("other_")).Migrate(t.Context()), persistence.ErrPermission)
 	if n := count(t, r); n != 0 {

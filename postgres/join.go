@@ -33,7 +33,7 @@ func (r *Recorder) recordWithDo(ctx context.Context, b *persistence.Batch) (posi
 		_, lost := isLost(err)
 		switch {
 		case d.committing && err != nil:
-			return nil, r.unknown("record", err)
+			return nil, r.unknown(err)
 		case lost && !d.called && p.again(ctx):
 			continue // nothing is stored: the transaction ended with its connection
 		}
@@ -96,7 +96,8 @@ func callDo(ctx context.Context, tx pgx.Tx, b *persistence.Batch) error {
 		return &doError{err}
 	}
 	if conn := tx.Conn(); !conn.IsClosed() && conn.PgConn().TxStatus() != 'T' {
-		return fmt.Errorf("Batch.Do ended the transaction, which is not its own, or ignored the error of a statement: %w", annals.ErrConfiguration)
+		return fmt.Errorf("Batch.Do ended the transaction, which is not its own, or ignored the error of a statement: %w",
+			annals.ErrConfiguration)
 	}
 	return nil
 }

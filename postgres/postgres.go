@@ -15,6 +15,7 @@ import (
 	"hash/fnv"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,7 +102,7 @@ func WithSchema(schema string) Option {
 }
 
 func isSchema(schema string) bool {
-	return validName.MatchString(schema) && len(schema) <= maxSchema && !(len(schema) >= 3 && schema[:3] == "pg_")
+	return validName.MatchString(schema) && len(schema) <= maxSchema && !strings.HasPrefix(schema, "pg_")
 }
 
 // WithTablePrefix gives the prefix of the names of the tables, so that several
@@ -191,7 +192,8 @@ func WithConnectionAge(lifetime, idle time.Duration) Option {
 	const limit = 30 * 24 * time.Hour
 	return option(func(c *config) error {
 		if min(lifetime, idle) < time.Millisecond || max(lifetime, idle) > limit {
-			return fmt.Errorf("WithConnectionAge(%v, %v): not between a millisecond and %v: %w", lifetime, idle, limit, annals.ErrConfiguration)
+			return fmt.Errorf("WithConnectionAge(%v, %v): not between a millisecond and %v: %w",
+				lifetime, idle, limit, annals.ErrConfiguration)
 		}
 		c.pool.set = append(c.pool.set, func(p *pgxpool.Config) {
 			p.MaxConnLifetime, p.MaxConnIdleTime = lifetime, idle
@@ -306,14 +308,14 @@ func Open(ctx context.Context, url string, opts ...Option) (*Recorder, error) {
 	if err != nil {
 		return nil, &Error{Database: "database", Op: "open", Err: err}
 	}
-	pool, err := cfg.connect(url)
+	pool, err := cfg.connect(url) //nolint:contextcheck // it connects to nothing yet
 	if err != nil {
 		return nil, err
 	}
 	owned := []*pgxpool.Pool{pool}
 	logs := pool
 	if cfg.pool.replica != "" {
-		if logs, err = cfg.connect(cfg.pool.replica); err != nil {
+		if logs, err = cfg.connect(cfg.pool.replica); err != nil { //nolint:contextcheck // as above
 			pool.Close()
 			return nil, err
 		}
@@ -341,7 +343,8 @@ func (c *config) connect(url string) (*pgxpool.Pool, error) {
 	for _, set := range c.pool.set {
 		set(p)
 	}
-	if params := p.ConnConfig.RuntimeParams; params["lock_timeout"] == "" && p.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+	prepares := p.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
+	if params := p.ConnConfig.RuntimeParams; params["lock_timeout"] == "" && prepares {
 		// It also holds for what waits before a statement begins: for a migration, say.
 		// A PgBouncer would refuse it.
 		params["lock_timeout"] = strconv.FormatInt(c.lockTimeout.Milliseconds(), 10)
@@ -378,8 +381,8 @@ func start(ctx context.Context, cfg config, pool, logs *pgxpool.Pool, owned []*p
 	r.watcher = newWatcher(r)
 	r.writer = group.New(group.Config{
 		Take:   take,
-		Commit: r.commit, //nolint:contextcheck // it commits for several, each with its own context
-		Lost:   r.unknown("record", errors.New("the writer did not return")),
+		Commit: r.commit,
+		Lost:   r.unknown(errors.New("the writer did not return")),
 	})
 	if err := r.ensureReady(ctx); err != nil && !errors.Is(err, persistence.ErrSchema) {
 		err = r.errorf(ctx, "open", err)

@@ -34,6 +34,9 @@ func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, er
 	if err := r.usable(ctx); err != nil {
 		return nil, r.errorf(ctx, "record", err)
 	}
+	if len(b.Events) == 0 && b.Tracking == nil && b.Do == nil {
+		return nil, nil
+	}
 	if b.Do != nil {
 		positions, err := r.recordWithDo(ctx, &b)
 		if own, ok := errors.AsType[*doError](err); ok {
@@ -130,7 +133,7 @@ func (r *Recorder) commit(reqs []*group.Request) {
 
 func (r *Recorder) failed(req *group.Request, err error, unknown bool) error {
 	if unknown {
-		return r.unknown("record", err)
+		return r.unknown(err)
 	}
 	return r.errorf(req.Context, "record", err)
 }
@@ -224,7 +227,8 @@ func (s *saving) store(ctx context.Context, reqs []*group.Request) error {
 
 // isAnswer reports whether the error says what became of a save.
 func isAnswer(err error) bool {
-	return errors.Is(err, annals.ErrVersionConflict) || errors.Is(err, annals.ErrTrackingConflict) || errors.Is(err, annals.ErrOutcomeUnknown)
+	return errors.Is(err, annals.ErrVersionConflict) || errors.Is(err, annals.ErrTrackingConflict) ||
+		errors.Is(err, annals.ErrOutcomeUnknown)
 }
 
 // storeOne stores a batch of a single event by a statement that is a transaction of
@@ -237,9 +241,8 @@ func (s *saving) storeOne(ctx context.Context, b *persistence.Batch) ([]int64, e
 	}
 	e := &b.Events[0]
 	var position int64
-	err := s.conn.QueryRow(ctx, s.sql.insertOne, s.r.mode, e.StreamID, e.Version, e.ID, e.Topic, e.Time, int32(e.Shape), e.Encoding, //nolint:gosec // shapes are few
-		notNil(e.State), textOrNull(e.CorrelationID), textOrNull(e.CausationID), bytesOrNull(e.Headers), bytesOrNull(e.Hash)).
-		Scan(&position, nil)
+	shape := int32(e.Shape) //nolint:gosec // shapes are few
+	err := s.conn.QueryRow(ctx, s.sql.insertOne, s.r.mode, e.StreamID, e.Version, e.ID, e.Topic, e.Time, shape, e.Encoding, notNil(e.State), textOrNull(e.CorrelationID), textOrNull(e.CausationID), bytesOrNull(e.Headers), bytesOrNull(e.Hash)).Scan(&position, nil)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, nil
@@ -336,7 +339,7 @@ func arguments(batches []*persistence.Batch) []any {
 	events.grow(n)
 	heads.grow(len(batches))
 	for i, b := range batches {
-		request := int32(i) //nolint:gosec // at most maxGroup
+		request := int32(i)
 		var seen map[string]bool
 		for j := range b.Events {
 			e := &b.Events[j]
@@ -458,7 +461,7 @@ func (s *saving) explain(ctx context.Context, b *persistence.Batch, refused *ref
 		}
 	}
 	if s.unknown && refused.tracked == b.Tracking.Position {
-		return nil, s.r.unknown("record", errors.New("the connection was lost, and the position is tracked now: by this save, or by another one"))
+		return nil, s.r.unknown(errors.New("the connection was lost, and the position is tracked now: by this save or another one"))
 	}
 	return nil, &annals.TrackingConflictError{Name: b.Tracking.Name, Position: b.Tracking.Position, Actual: refused.tracked}
 }

@@ -43,7 +43,8 @@ const lockText = "SELECT pg_advisory_xact_lock({key}) FROM (SELECT set_config('l
 // gets no row asks again by insertGroupText. That the version is free is what the
 // unique index is for, which no snapshot fools.
 const insertOneText = "INSERT INTO annals_events (stream_id, " + columns + ", hash) " +
-	"SELECT $1::text, $2::bigint, $3::text, $4::text, $5::timestamptz, $6::integer, $7::text, $8::bytea, $9::text, $10::text, $11::bytea, $12::bytea " +
+	"SELECT $1::text, $2::bigint, $3::text, $4::text, $5::timestamptz, $6::integer, $7::text, $8::bytea, " +
+	"$9::text, $10::text, $11::bytea, $12::bytea " +
 	"FROM (" + lockText + " OFFSET 0) AS lock " +
 	"WHERE $2 = 1 OR EXISTS (SELECT FROM annals_events WHERE stream_id = $1 AND version = $2 - 1) " +
 	"ON CONFLICT (stream_id, version) DO NOTHING RETURNING position, pg_notify('{channel}', '')::text"

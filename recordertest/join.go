@@ -269,10 +269,10 @@ func (s *store) mixed(ctx context.Context, r Recorder, stream string, n int, sto
 		b := batch(event(stream, version), event(stream, version+1))
 		var err error
 		commit := true
-		if rand.IntN(2) == 0 { //nolint:gosec // which of them is any of them
+		if rand.IntN(2) == 0 {
 			_, err = r.Record(ctx, b)
 		} else {
-			commit = rand.IntN(3) > 0 //nolint:gosec // as above
+			commit = rand.IntN(3) > 0
 			err = s.joinOnce(ctx, r, b, commit)
 		}
 		if err != nil {

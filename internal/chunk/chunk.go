@@ -52,10 +52,8 @@ func (b *Buffers) Read(
 		used := 0
 		defer func() { b.put(buffer, used) }()
 		for left > 0 {
-			more := false
-			var err error
-			*buffer, more, err = fetch((*buffer)[:0], min(left, MaxRows))
-			chunk := *buffer
+			chunk, more, err := fetch((*buffer)[:0], min(left, MaxRows))
+			*buffer = chunk
 			used = max(used, len(chunk))
 			if err != nil {
 				yield(&persistence.Notification{}, err)

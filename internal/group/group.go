@@ -90,7 +90,7 @@ func (req *Request) wait() ([]int64, error) {
 		case res := <-req.result:
 			return res.Positions, res.Err
 		case tx := <-req.turn:
-			req.do(tx)
+			req.do(tx) //nolint:contextcheck // the request has it
 		case <-done:
 			if req.state.CompareAndSwap(waiting, abandoned) {
 				return nil, req.Context.Err()
