@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/jackc/pgx/v5"
 
@@ -84,6 +85,7 @@ func (d *doing) run(ctx context.Context, conn *pgx.Conn) error {
 	}
 	d.committing = false
 	d.positions = outcomes[0].positions
+	markFresh(d.batch)
 	if len(d.positions) > 0 {
 		d.r.watcher.saved()
 	}
@@ -126,18 +128,11 @@ func (r *Recorder) RecordTx(ctx context.Context, tx any, b persistence.Batch) ([
 	if err := b.Check(); err != nil {
 		return nil, err
 	}
-	t, ok := tx.(pgx.Tx)
-	if !ok || t == nil {
-		return nil, &Error{Database: r.name, Op: "record", Kind: annals.ErrUnsupported, Err: fmt.Errorf(
-			"the transaction to join is a %T, not a pgx.Tx", tx)}
+	t, err := r.callers("record", tx)
+	if err != nil {
+		return nil, err
 	}
-	err := r.isOpen()
-	if err == nil {
-		err = ctx.Err()
-	}
-	if err == nil && r.sql.Load() == nil { // not by ensureReady: the caller may hold the only connection
-		err = r.prepare(ctx, t)
-	}
+	err = r.usableTx(ctx, t)
 	var positions []int64
 	if err == nil {
 		positions, err = r.join(ctx, t, &b)
@@ -146,6 +141,45 @@ func (r *Recorder) RecordTx(ctx context.Context, tx any, b persistence.Batch) ([
 		return nil, own.error
 	}
 	return positions, r.errorf(ctx, "record", err)
+}
+
+// ReadStreamTx yields events of a stream as the caller's transaction sees it, a pgx.Tx.
+func (r *Recorder) ReadStreamTx(
+	ctx context.Context, tx any, streamID string, q persistence.StreamQuery,
+) iter.Seq2[persistence.StoredEvent, error] {
+	t, err := r.callers("read", tx)
+	if err != nil {
+		return func(yield func(persistence.StoredEvent, error) bool) { yield(persistence.StoredEvent{}, err) }
+	}
+	return r.readStream(ctx, func(f func(conn) error) error {
+		err := r.usableTx(ctx, t)
+		if err == nil {
+			err = f(t)
+		}
+		return err
+	}, streamID, q)
+}
+
+// callers returns the caller's transaction.
+func (r *Recorder) callers(op string, tx any) (pgx.Tx, error) {
+	t, ok := tx.(pgx.Tx)
+	if !ok || t == nil {
+		return nil, &Error{Database: r.name, Op: op, Kind: annals.ErrUnsupported, Err: fmt.Errorf(
+			"the transaction to join is a %T, not a pgx.Tx", tx)}
+	}
+	return t, nil
+}
+
+// usableTx is usable by the caller's transaction alone: the caller may hold the only
+// connection.
+func (r *Recorder) usableTx(ctx context.Context, tx pgx.Tx) error {
+	if err := r.isOpen(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil || r.sql.Load() != nil {
+		return err
+	}
+	return r.prepare(ctx, tx)
 }
 
 // join stores the batch. What fails is undone, and leaves the rest of the transaction

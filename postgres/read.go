@@ -16,12 +16,31 @@ import (
 
 // ReadStream yields events of a stream.
 func (r *Recorder) ReadStream(ctx context.Context, streamID string, q persistence.StreamQuery) iter.Seq2[persistence.StoredEvent, error] {
+	return r.readStream(ctx, r.by(ctx, r.pool), streamID, q)
+}
+
+// using calls a function with a connection.
+type using func(f func(conn) error) error
+
+// by uses connections of a pool.
+func (r *Recorder) by(ctx context.Context, pool *pgxpool.Pool) using {
+	return func(f func(conn) error) error {
+		if err := r.usable(ctx); err != nil {
+			return err
+		}
+		return r.patiently(ctx, pool, func(c *pgx.Conn) error { return f(c) })
+	}
+}
+
+func (r *Recorder) readStream(
+	ctx context.Context, use using, streamID string, q persistence.StreamQuery,
+) iter.Seq2[persistence.StoredEvent, error] {
 	return func(yield func(persistence.StoredEvent, error) bool) {
 		after, upTo := max(q.After, 0), chunk.Bound(q.UpTo)
 		query := func(s *statements, limit int64) (string, []any) {
 			return s.streams[place(q.Hash)][place(q.Descending)], []any{streamID, after, upTo, limit}
 		}
-		for n, err := range r.read(ctx, r.pool, &scanner{hash: q.Hash}, q.Limit, query) {
+		for n, err := range r.read(ctx, use, &scanner{hash: q.Hash}, q.Limit, query) {
 			n.StreamID = streamID
 			if !yield(n.StoredEvent, err) {
 				return
@@ -49,7 +68,7 @@ func (r *Recorder) ReadLog(ctx context.Context, q persistence.LogQuery) iter.Seq
 			}
 			return s.logs[place(q.Hash)][place(len(q.Topics) > 0)][place(q.CorrelationID != "")], args
 		}
-		for n, err := range r.read(ctx, r.logs, &scanner{log: true, hash: q.Hash}, q.Limit, query) {
+		for n, err := range r.read(ctx, r.by(ctx, r.logs), &scanner{log: true, hash: q.Hash}, q.Limit, query) {
 			if !yield(*n, err) {
 				return
 			}
@@ -69,17 +88,18 @@ func place(with bool) int {
 // read yields the rows of query after query. Each is asked again if its connection is
 // lost: nothing of it was yielded then.
 func (r *Recorder) read(
-	ctx context.Context, pool *pgxpool.Pool, s *scanner, limit int, query func(s *statements, limit int64) (text string, args []any),
+	ctx context.Context, use using, s *scanner, limit int, query func(s *statements, limit int64) (text string, args []any),
 ) iter.Seq2[*persistence.Notification, error] {
 	fetch := func(dst []persistence.Notification, limit int64) (_ []persistence.Notification, more bool, err error) {
-		err = r.usable(ctx)
-		if err == nil {
-			err = r.patiently(ctx, pool, func(conn *pgx.Conn) error {
-				text, args := query(r.sql.Load(), limit)
-				dst, more, err = s.rows(ctx, conn, r.mode, text, args, dst[:0], limit)
-				return err
-			})
-		}
+		err = use(func(c conn) error {
+			sql := r.sql.Load()
+			if sql == nil {
+				return r.schemaError("", 0)
+			}
+			text, args := query(sql, limit)
+			dst, more, err = s.rows(ctx, c, r.mode, text, args, dst[:0], limit)
+			return err
+		})
 		return dst, more, r.errorf(ctx, "read", err)
 	}
 	return r.buffers.Read(chunk.Bound(int64(limit)), fetch)
@@ -96,9 +116,9 @@ type scanner struct {
 
 // rows appends the rows of one query; more says whether there may be others.
 func (s *scanner) rows(
-	ctx context.Context, conn *pgx.Conn, mode pgx.QueryExecMode, text string, args []any, dst []persistence.Notification, limit int64,
+	ctx context.Context, c conn, mode pgx.QueryExecMode, text string, args []any, dst []persistence.Notification, limit int64,
 ) (_ []persistence.Notification, more bool, err error) {
-	rows, err := conn.Query(ctx, text, append([]any{mode, pgx.QueryResultFormats{pgx.BinaryFormatCode}}, args...)...)
+	rows, err := c.Query(ctx, text, append([]any{mode, pgx.QueryResultFormats{pgx.BinaryFormatCode}}, args...)...)
 	if err != nil {
 		return dst, false, err
 	}

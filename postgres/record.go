@@ -190,6 +190,7 @@ func (s *saving) store(ctx context.Context, reqs []*group.Request) error {
 		if positions, err := s.storeOne(ctx, reqs[0].Batch); err != nil || positions != nil {
 			if err == nil {
 				s.r.watcher.saved()
+				markFresh(reqs[0].Batch)
 				reqs[0].Answer(group.Result{Positions: positions})
 			}
 			return err
@@ -207,6 +208,7 @@ func (s *saving) store(ctx context.Context, reqs []*group.Request) error {
 	for i, req := range reqs {
 		if o := &outcomes[i]; o.refused == nil {
 			stored = stored || len(o.positions) > 0
+			markFresh(req.Batch)
 			req.Answer(group.Result{Positions: o.positions})
 		}
 	}
@@ -223,6 +225,13 @@ func (s *saving) store(ctx context.Context, reqs []*group.Request) error {
 		}
 	}
 	return nil
+}
+
+// markFresh tells the caller that the batch was stored now.
+func markFresh(b *persistence.Batch) {
+	if b.Fresh != nil {
+		*b.Fresh = true
+	}
 }
 
 // isAnswer reports whether the error says what became of a save.

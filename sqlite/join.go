@@ -117,5 +117,5 @@ func (r *Recorder) join(ctx context.Context, tx *sql.Tx, b *persistence.Batch) (
 	if err != nil {
 		return nil, err
 	}
-	return res.Positions, res.Err
+	return res.positions, res.err
 }
