@@ -57,10 +57,11 @@ func (d *doing) run(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it does nothing
-	s := &saving{r: d.r, sql: d.r.sql.Load(), conn: tx}
-	if s.sql == nil {
-		return d.r.schemaError("", 0)
+	sql, err := d.r.texts()
+	if err != nil {
+		return err
 	}
+	s := &saving{r: d.r, sql: sql, conn: tx}
 	outcomes, err := s.storeGroup(ctx, []*persistence.Batch{d.batch}, "")
 	if err != nil {
 		return err
@@ -185,10 +186,11 @@ func (r *Recorder) usableTx(ctx context.Context, tx pgx.Tx) error {
 // join stores the batch. What fails is undone, and leaves the rest of the transaction
 // as it was.
 func (r *Recorder) join(ctx context.Context, tx pgx.Tx, b *persistence.Batch) (positions []int64, err error) {
-	s := &saving{r: r, sql: r.sql.Load(), conn: tx, joined: true}
-	if s.sql == nil {
-		return nil, r.schemaError("", 0)
+	sql, err := r.texts()
+	if err != nil {
+		return nil, err
 	}
+	s := &saving{r: r, sql: sql, conn: tx, joined: true}
 	var refused *refusal
 	outcomes, err := s.storeGroup(ctx, []*persistence.Batch{b}, "SAVEPOINT annals_join")
 	if err == nil {

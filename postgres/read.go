@@ -92,9 +92,9 @@ func (r *Recorder) read(
 ) iter.Seq2[*persistence.Notification, error] {
 	fetch := func(dst []persistence.Notification, limit int64) (_ []persistence.Notification, more bool, err error) {
 		err = use(func(c conn) error {
-			sql := r.sql.Load()
-			if sql == nil {
-				return r.schemaError("", 0)
+			sql, err := r.texts()
+			if err != nil {
+				return err
 			}
 			text, args := query(sql, limit)
 			dst, more, err = s.rows(ctx, c, r.mode, text, args, dst[:0], limit)
@@ -235,7 +235,11 @@ func (r *Recorder) MaxTracking(ctx context.Context, name string) (position int64
 // one scans the one row of a query.
 func (r *Recorder) one(ctx context.Context, pool *pgxpool.Pool, text func(*statements) string, args []any, dest ...any) error {
 	return r.patiently(ctx, pool, func(conn *pgx.Conn) error {
-		return conn.QueryRow(ctx, text(r.sql.Load()), append([]any{r.mode}, args...)...).Scan(dest...)
+		sql, err := r.texts()
+		if err != nil {
+			return err
+		}
+		return conn.QueryRow(ctx, text(sql), append([]any{r.mode}, args...)...).Scan(dest...)
 	})
 }
 
@@ -250,7 +254,11 @@ func (r *Recorder) RecordSnapshot(ctx context.Context, s persistence.StoredSnaps
 	err := r.usable(ctx)
 	if err == nil {
 		err = r.patiently(ctx, r.pool, func(conn *pgx.Conn) error {
-			_, err := conn.Exec(ctx, r.sql.Load().recordSnapshot, r.mode, s.StreamID, s.Version, s.Topic, s.CreatedAt, s.ModifiedAt,
+			sql, err := r.texts()
+			if err != nil {
+				return err
+			}
+			_, err = conn.Exec(ctx, sql.recordSnapshot, r.mode, s.StreamID, s.Version, s.Topic, s.CreatedAt, s.ModifiedAt,
 				int32(s.Shape), s.Mark, s.Encoding, notNil(s.State)) //nolint:gosec // shapes are few
 			return err
 		})

@@ -155,7 +155,11 @@ func (r *Recorder) tryCommit(reqs []*group.Request, unknown bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), r.cfg.connectTimeout+r.cfg.lockTimeout+r.cfg.saveTimeout)
 	defer cancel()
 	err := r.try(ctx, r.pool, func(conn *pgx.Conn) error {
-		s := &saving{r: r, sql: r.sql.Load(), conn: conn, unknown: unknown}
+		sql, err := r.texts()
+		if err != nil {
+			return err
+		}
+		s := &saving{r: r, sql: sql, conn: conn, unknown: unknown}
 		return s.store(ctx, reqs)
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -183,9 +187,6 @@ type conn interface {
 // store stores requests and answers each; without an answer are those that an error
 // concerns.
 func (s *saving) store(ctx context.Context, reqs []*group.Request) error {
-	if s.sql == nil {
-		return s.r.schemaError("", 0)
-	}
 	if len(reqs) == 1 {
 		if positions, err := s.storeOne(ctx, reqs[0].Batch); err != nil || positions != nil {
 			if err == nil {

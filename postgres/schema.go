@@ -169,6 +169,15 @@ func (r *Recorder) schemaError(schema string, have int) error {
 	return &persistence.SchemaError{Where: where, Have: have, Want: r.cfg.version}
 }
 
+// texts returns the statements, which may have been taken back since the recorder was
+// usable: because the tables were changed.
+func (r *Recorder) texts() (*statements, error) {
+	if sql := r.sql.Load(); sql != nil {
+		return sql, nil
+	}
+	return nil, r.schemaError("", 0)
+}
+
 // ensureReady checks the database and the version of the tables, once.
 func (r *Recorder) ensureReady(ctx context.Context) error {
 	if r.sql.Load() != nil {
