@@ -17,11 +17,26 @@ import (
 type Recorder struct {
 	mu        sync.RWMutex
 	log       []persistence.Notification // the event at position p is log[p-1]; only appended to
-	streams   map[string][]int           // for each stream, where in log its events are
+	streams   map[string]*stream
 	tracking  map[string]int64
 	snapshots map[string]persistence.StoredSnapshot
 	changed   chan struct{} // closed and replaced when log grows, and when the recorder is closed
 	closed    bool
+}
+
+// stream says where in the log the events of a stream are. Its id is that of all of
+// them, so that they share the memory of it.
+type stream struct {
+	id string
+	at []int // the event of version v is log[at[v-1]]
+}
+
+// events returns where the events are. A nil stream has none.
+func (s *stream) events() []int {
+	if s == nil {
+		return nil
+	}
+	return s.at
 }
 
 var (
@@ -40,7 +55,7 @@ var Driver = persistence.Driver{
 // New returns an empty recorder.
 func New() *Recorder {
 	return &Recorder{
-		streams:   make(map[string][]int),
+		streams:   make(map[string]*stream),
 		tracking:  make(map[string]int64),
 		snapshots: make(map[string]persistence.StoredSnapshot),
 		changed:   make(chan struct{}),
@@ -109,7 +124,7 @@ func (r *Recorder) checkVersions(events []persistence.StoredEvent) error {
 			continue
 		}
 		seen[e.StreamID] = true
-		if actual := int64(len(r.streams[e.StreamID])); actual != e.Version-1 {
+		if actual := int64(len(r.streams[e.StreamID].events())); actual != e.Version-1 {
 			return &annals.VersionConflictError{StreamID: e.StreamID, Expected: e.Version - 1, Actual: actual}
 		}
 	}
@@ -125,7 +140,7 @@ func (r *Recorder) stored(events []persistence.StoredEvent) ([]int64, bool) {
 	positions := make([]int64, len(events))
 	for i := range events {
 		e := &events[i]
-		stream := r.streams[e.StreamID]
+		stream := r.streams[e.StreamID].events()
 		if e.Version > int64(len(stream)) || r.log[stream[e.Version-1]].ID != e.ID {
 			return nil, false
 		}
@@ -137,9 +152,15 @@ func (r *Recorder) stored(events []persistence.StoredEvent) ([]int64, bool) {
 func (r *Recorder) append(events []persistence.StoredEvent) []int64 {
 	positions := make([]int64, len(events))
 	for i, e := range events {
-		own(&e, true)
+		s := r.streams[e.StreamID]
+		if s == nil {
+			s = &stream{id: e.StreamID}
+			r.streams[e.StreamID] = s
+		}
+		s.at = append(s.at, len(r.log))
+		e.StreamID = s.id
+		new(copier).own(&e, true)
 		positions[i] = int64(len(r.log)) + 1
-		r.streams[e.StreamID] = append(r.streams[e.StreamID], len(r.log))
 		r.log = append(r.log, persistence.Notification{Position: positions[i], StoredEvent: e})
 	}
 	if len(events) > 0 {
@@ -149,19 +170,28 @@ func (r *Recorder) append(events []persistence.StoredEvent) []int64 {
 	return positions
 }
 
-// own gives a copy of an event bytes of its own, in one piece of memory: neither who
-// records an event nor who reads one can change what is stored. The hash is left out
-// unless it is asked for.
-func own(e *persistence.StoredEvent, hash bool) {
+// maxPiece is the most memory that a copier takes at a time for more than one event.
+const maxPiece = 4 << 10
+
+// copier gives events memory of their own, in pieces that become as long as the
+// events are many.
+type copier struct{ piece []byte }
+
+// own gives a copy of an event bytes of its own: neither who records an event nor
+// who reads one can change what is stored. The hash is left out unless it is asked
+// for.
+func (c *copier) own(e *persistence.StoredEvent, hash bool) {
 	if !hash {
 		e.Hash = nil
 	}
-	b := make([]byte, 0, len(e.State)+len(e.Headers)+len(e.Hash))
+	if n := len(e.State) + len(e.Headers) + len(e.Hash); n > cap(c.piece)-len(c.piece) {
+		c.piece = make([]byte, 0, max(n, min(2*cap(c.piece), maxPiece)))
+	}
 	for _, part := range []*[]byte{&e.State, &e.Headers, &e.Hash} {
 		if *part != nil {
-			from := len(b)
-			b = append(b, *part...)
-			*part = b[from:len(b):len(b)]
+			from := len(c.piece)
+			c.piece = append(c.piece, *part...)
+			*part = c.piece[from:len(c.piece):len(c.piece)]
 		}
 	}
 }
@@ -171,7 +201,7 @@ func (r *Recorder) ReadStream(ctx context.Context, streamID string, q persistenc
 	return func(yield func(persistence.StoredEvent, error) bool) {
 		r.mu.RLock()
 		err := r.usable(ctx)
-		log, stream := r.log, r.streams[streamID]
+		log, stream := r.log, r.streams[streamID].events()
 		r.mu.RUnlock()
 		if err != nil {
 			yield(persistence.StoredEvent{}, err)
@@ -185,6 +215,7 @@ func (r *Recorder) ReadStream(ctx context.Context, streamID string, q persistenc
 			return
 		}
 		stream = stream[first:last]
+		var c copier
 		for i := range stream {
 			if q.Limit > 0 && i == q.Limit {
 				return
@@ -197,7 +228,7 @@ func (r *Recorder) ReadStream(ctx context.Context, streamID string, q persistenc
 				return
 			}
 			e := log[stream[i]].StoredEvent
-			own(&e, q.Hash)
+			c.own(&e, q.Hash)
 			if !yield(e, nil) {
 				return
 			}
@@ -216,6 +247,7 @@ func (r *Recorder) ReadLog(ctx context.Context, q persistence.LogQuery) iter.Seq
 			yield(persistence.Notification{}, err)
 			return
 		}
+		var c copier
 		yielded := 0
 		for i := max(q.After, 0); i < int64(len(log)) && (q.UpTo <= 0 || i < q.UpTo); i++ {
 			if len(q.Topics) > 0 && !slices.Contains(q.Topics, log[i].Topic) {
@@ -229,7 +261,7 @@ func (r *Recorder) ReadLog(ctx context.Context, q persistence.LogQuery) iter.Seq
 				return
 			}
 			n := log[i]
-			own(&n.StoredEvent, q.Hash)
+			c.own(&n.StoredEvent, q.Hash)
 			if !yield(n, nil) {
 				return
 			}

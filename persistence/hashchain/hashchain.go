@@ -36,16 +36,17 @@ func Sum(before []byte, e *persistence.StoredEvent) [Size]byte {
 // sum is Sum with a buffer that is used again.
 func sum(buf, before []byte, e *persistence.StoredEvent) ([Size]byte, []byte) {
 	buf = appendForm(buf[:0], before, e)
-	return sha256.Sum256(buf), buf
+	hash := sha256.Sum256(buf)
+	if cap(buf) > keptBytes {
+		buf = nil
+	}
+	return hash, buf
 }
 
 // appendForm appends what is hashed of an event: everything that is stored of it
 // but its position, which only the commit gives, each part with its length.
 func appendForm(b, before []byte, e *persistence.StoredEvent) []byte {
-	return appendFields(appendBytes(append(b, formatVersion), before), e)
-}
-
-func appendFields(b []byte, e *persistence.StoredEvent) []byte {
+	b = appendBytes(append(b, formatVersion), before)
 	b = appendBytes(b, e.ID)
 	b = appendBytes(b, e.StreamID)
 	b = binary.AppendVarint(b, e.Version)
@@ -63,21 +64,6 @@ func appendBytes[T string | []byte](b []byte, part T) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(part))), part...)
 }
 
-// appendRoom is appendForm where the hash before is not known yet: it leaves room
-// for it, which sumRoom fills.
-func appendRoom(b []byte, e *persistence.StoredEvent) []byte {
-	var room [2 + Size]byte
-	return appendFields(append(b, room[:]...), e)
-}
-
-// sumRoom returns the hash of what appendRoom appended.
-func sumRoom(form, before []byte) [Size]byte {
-	form = form[Size-len(before):]
-	form[0], form[1] = formatVersion, byte(len(before)) //nolint:gosec // it is 0 or Size
-	copy(form[2:], before)
-	return sha256.Sum256(form)
-}
-
 // chain is the chain of one stream, as far as it was followed.
 type chain struct {
 	head
@@ -85,27 +71,26 @@ type chain struct {
 	hashed bool // there was an event with a hash
 }
 
-// next follows the chain to the next event, whose form is that of appendRoom. It
-// returns the hash of the event, and what is wrong with it. Must says that it must
-// have a hash.
-func (c *chain) next(version int64, stored, form []byte, must bool) (hash [Size]byte, wrong Kind) {
-	hash = sumRoom(form, c.bytes())
+// next follows the chain to the next event. It returns the hash of the event, what
+// is wrong with it, and the buffer. Must says that it must have a hash.
+func (c *chain) next(buf []byte, e *persistence.StoredEvent, must bool) (hash [Size]byte, wrong Kind, _ []byte) {
+	hash, buf = sum(buf, c.bytes(), e)
 	switch {
-	case version > c.version+1:
+	case e.Version > c.version+1:
 		wrong = Missing
-	case version <= c.version:
+	case e.Version <= c.version:
 		wrong = Inserted
-	case len(stored) == 0 && must:
+	case len(e.Hash) == 0 && must:
 		wrong = Unhashed
-	case len(stored) > 0 && !bytes.Equal(stored, hash[:]):
+	case len(e.Hash) > 0 && !bytes.Equal(e.Hash, hash[:]):
 		wrong = Changed
 	}
-	c.head = head{version, hash}
-	if len(stored) > 0 {
+	c.head = head{e.Version, hash}
+	if len(e.Hash) > 0 {
 		c.hashed = true
-		if wrong != "" && len(stored) == Size {
-			c.hash = [Size]byte(stored) // what follows is told apart from what went before
+		if wrong != "" && len(e.Hash) == Size {
+			c.hash = [Size]byte(e.Hash) // what follows is told apart from what went before
 		}
 	}
-	return hash, wrong
+	return hash, wrong, buf
 }

@@ -107,23 +107,15 @@ func newDigest(noted *LogHead) digest {
 	return digest{noted: noted, sum: sha256.New(), buf: []byte{formatVersion}}
 }
 
-// follow adds the events of a round, whose hashes it waits for.
-func (d *digest) follow(events []place) {
-	for _, p := range events {
-		if !p.job.isDone {
-			<-p.job.done
-			p.job.isDone = true
-		}
-		e := &p.job.events[p.i]
-		d.buf = binary.BigEndian.AppendUint64(d.buf, uint64(e.position)) //nolint:gosec // its bits
-		d.buf = append(d.buf, e.hash[:]...)
-		d.at.Position = e.position
-		d.at.Events++
-		if d.noted != nil && d.noted.Position == e.position {
-			d.met = d.met || *d.noted == d.head()
-		}
+// add adds an event that is hashed.
+func (d *digest) add(position int64, hash *[Size]byte) {
+	d.buf = binary.BigEndian.AppendUint64(d.buf, uint64(position)) //nolint:gosec // its bits
+	d.buf = append(d.buf, hash[:]...)
+	d.at.Position = position
+	d.at.Events++
+	if d.noted != nil && d.noted.Position == position {
+		d.met = d.met || *d.noted == d.head()
 	}
-	d.flush()
 }
 
 func (d *digest) flush() {

@@ -174,8 +174,7 @@ func (read reader) chain(ctx context.Context, stream string, version int64) (hea
 		if err != nil {
 			return head{}, err
 		}
-		buf = appendRoom(buf[:0], &e)
-		c.next(e.Version, e.Hash, buf, c.hashed)
+		_, _, buf = c.next(buf, &e, c.hashed)
 	}
 	return head{c.version, c.hash}, nil
 }

@@ -12,68 +12,74 @@ import (
 
 const (
 	// A worker gets so many events at a time, and has so many times as many ahead.
-	jobEvents = 256
+	jobEvents = 512
 	jobsAhead = 4
 	// A round is so many events, or so many bytes of state. When it is read, the
 	// digest follows the round before, which the workers are then likely to have
 	// hashed: no more than two rounds are in memory at a time.
-	roundEvents = 16 * jobEvents
+	roundEvents = 8 * jobEvents
 	roundBytes  = 4 << 20
-	// A buffer of a job that is longer is not used again.
+	// A buffer that is longer is not used again.
 	keptBytes = 512 << 10
 )
 
-// verification is one call of Verify. The goroutine that called it reads, copies
-// what is to be hashed into jobs, and makes the digest of the log. Each stream
-// belongs to one of the workers, which follow its chain.
+// verification is one call of Verify. The goroutine that called it reads, deals out
+// the events in jobs, and makes the digest of the log. Each stream belongs to one of
+// the workers, which follow its chain.
 type verification struct {
 	cfg     *Config
-	workers []worker
+	workers []*worker
+	filling []*job // the next job of each worker; nil if it has no event yet
+	free    []*job // to be used again
 	running sync.WaitGroup
-	streams map[string]*stream
+	streams map[string]route
 	heads   []*expected
 	noted   map[string][]*expected // heads, by their streams
-	free    chan []byte            // buffers of jobs, to be used again
 	digest  digest
 	report  Report
 	last    int64 // the position of the event before
+}
+
+// route says which worker follows the chain of a stream. It is apart from what that
+// worker changes, so that the goroutine that reads does not wait for memory that
+// another one has just written.
+type route struct {
+	stream *stream
+	worker int
 }
 
 // stream is what is known of a stream while its chain is followed.
 type stream struct {
 	chain
 
-	id     string
-	worker *worker
-	noted  []*expected
+	noted []*expected
 }
 
 // worker follows the chains of some of the streams.
 type worker struct {
 	jobs         chan *job
-	next         *job // is being filled
+	buf          []byte // what is hashed of the present event
 	problems     []Problem
 	found        int64
 	hashed       int64
 	lastUnhashed int64
 }
 
-// job is a number of events for one worker.
+// job is a number of events for one worker. It is used again when the digest has
+// followed them all.
 type job struct {
 	events []event
-	buf    []byte
-	done   chan struct{} // closed when all are hashed
+	hashes [][Size]byte  // as computed; apart, because the digest needs nothing else
+	done   chan struct{} // gets one value, when all are hashed
 	isDone bool          // seen by the digest
+	left   int           // events that the digest has not followed
 }
 
-// event is what a worker needs of an event. In the buffer of its job are its form,
-// and then the hash that is stored with it.
+// event is an event of a job.
 type event struct {
-	stream           *stream
-	version          int64
-	position         int64
-	start, form, end int        // in the buffer
-	hash             [Size]byte // as computed
+	persistence.Notification
+
+	stream *stream
 }
 
 // expected is a head that was noted.
@@ -111,9 +117,11 @@ func newVerification(cfg *Config) *verification {
 		n = runtime.GOMAXPROCS(0)
 	}
 	v := &verification{
-		cfg: cfg, workers: make([]worker, n), streams: make(map[string]*stream),
-		heads: expect(cfg.Heads), noted: make(map[string][]*expected),
-		free: make(chan []byte, n*(jobsAhead+1)), digest: newDigest(cfg.Log),
+		cfg: cfg, workers: make([]*worker, n), filling: make([]*job, n), streams: make(map[string]route),
+		heads: expect(cfg.Heads), noted: make(map[string][]*expected), digest: newDigest(cfg.Log),
+	}
+	for i := range v.workers {
+		v.workers[i] = &worker{jobs: make(chan *job, jobsAhead)}
 	}
 	for _, h := range v.heads {
 		v.noted[h.StreamID] = append(v.noted[h.StreamID], h)
@@ -123,14 +131,12 @@ func newVerification(cfg *Config) *verification {
 
 // read reads the log up to a position, and returns when all of it is hashed.
 func (v *verification) read(ctx context.Context, r persistence.LogRecorder, last int64) error {
-	for i := range v.workers {
-		w := &v.workers[i]
-		w.jobs = make(chan *job, jobsAhead)
-		v.running.Go(func() { w.run(v) })
+	for _, w := range v.workers {
+		v.running.Go(func() { w.run(v.cfg.HashedFrom) })
 	}
 	defer func() { // also if the recorder or Progress panics
-		for i := range v.workers {
-			close(v.workers[i].jobs)
+		for _, w := range v.workers {
+			close(w.jobs)
 		}
 		v.running.Wait()
 	}()
@@ -139,9 +145,9 @@ func (v *verification) read(ctx context.Context, r persistence.LogRecorder, last
 	flush := func(position int64) {
 		bytes = 0
 		for i := range v.workers {
-			v.workers[i].send()
+			v.send(i)
 		}
-		v.digest.follow(before)
+		v.follow(before)
 		now, before = before[:0], now
 		if v.cfg.Progress != nil {
 			v.cfg.Progress(Progress{Position: position, Last: last, Events: v.report.Events})
@@ -158,14 +164,15 @@ func (v *verification) read(ctx context.Context, r persistence.LogRecorder, last
 		}
 	}
 	flush(last)
-	v.digest.follow(before)
+	v.follow(before)
 	return nil
 }
 
 // place is where an event is.
 type place struct {
-	job *job
-	i   int
+	job      *job
+	i        int
+	position int64
 }
 
 // add puts an event into the next job of its stream's worker.
@@ -175,77 +182,99 @@ func (v *verification) add(n *persistence.Notification) place {
 		v.report.add(Problem{Kind: Inserted, StreamID: n.StreamID, Version: n.Version, Position: n.Position})
 	}
 	v.last = n.Position
-	s := v.streams[n.StreamID]
-	if s == nil {
-		s = &stream{id: n.StreamID, worker: &v.workers[len(v.streams)%len(v.workers)], noted: v.noted[n.StreamID]}
-		v.streams[n.StreamID] = s
+	to, ok := v.streams[n.StreamID]
+	if !ok {
+		to = route{&stream{noted: v.noted[n.StreamID]}, len(v.streams) % len(v.workers)}
+		v.streams[n.StreamID] = to
 	}
-	w := s.worker
-	if w.next == nil {
-		w.next = &job{events: make([]event, 0, jobEvents), done: make(chan struct{})}
-		select {
-		case w.next.buf = <-v.free:
-		default:
-		}
+	j := v.filling[to.worker]
+	if j == nil {
+		j = v.job()
+		v.filling[to.worker] = j
 	}
-	j := w.next
-	e := event{stream: s, version: n.Version, position: n.Position, start: len(j.buf)}
-	j.buf = appendRoom(j.buf, &n.StoredEvent)
-	e.form = len(j.buf)
-	j.buf = append(j.buf, n.Hash...)
-	e.end = len(j.buf)
-	j.events = append(j.events, e)
-	at := place{j, len(j.events) - 1}
+	j.events = append(j.events, event{Notification: *n, stream: to.stream})
+	at := place{j, len(j.events) - 1, n.Position}
 	if len(j.events) == jobEvents {
-		w.send()
+		v.send(to.worker)
 	}
 	return at
 }
 
-func (w *worker) send() {
-	if w.next != nil {
-		w.jobs <- w.next
-		w.next = nil
+// job returns an empty job.
+func (v *verification) job() *job {
+	if n := len(v.free); n > 0 {
+		j := v.free[n-1]
+		v.free = v.free[:n-1]
+		return j
+	}
+	return &job{events: make([]event, 0, jobEvents), hashes: make([][Size]byte, jobEvents), done: make(chan struct{}, 1)}
+}
+
+// send gives a worker the job that was filled for it.
+func (v *verification) send(worker int) {
+	if j := v.filling[worker]; j != nil {
+		v.filling[worker] = nil
+		j.left = len(j.events)
+		v.workers[worker].jobs <- j
 	}
 }
 
-func (w *worker) run(v *verification) {
+// follow adds the events of a round to the digest.
+func (v *verification) follow(round []place) {
+	for _, p := range round {
+		j := p.job
+		if !j.isDone {
+			<-j.done
+			j.isDone = true
+		}
+		v.digest.add(p.position, &j.hashes[p.i])
+		if j.left--; j.left == 0 {
+			v.release(j)
+		}
+	}
+	v.digest.flush()
+}
+
+// release keeps a job to be used again.
+func (v *verification) release(j *job) {
+	clear(j.events)
+	j.events, j.isDone = j.events[:0], false
+	v.free = append(v.free, j)
+}
+
+// run hashes the events of all jobs.
+func (w *worker) run(from int64) {
 	for j := range w.jobs {
 		for i := range j.events {
-			w.hash(j.buf, &j.events[i], v.cfg.HashedFrom)
+			j.hashes[i] = w.hash(&j.events[i], from)
 		}
-		if cap(j.buf) <= keptBytes {
-			select {
-			case v.free <- j.buf[:0]:
-			default:
-			}
-		}
-		j.buf = nil
-		close(j.done)
+		j.done <- struct{}{}
 	}
 }
 
-func (w *worker) hash(buf []byte, e *event, from int64) {
+// hash follows a chain to an event.
+func (w *worker) hash(e *event, from int64) (hash [Size]byte) {
 	s := e.stream
-	stored, must := buf[e.form:e.end], s.hashed
+	must := s.hashed
 	if from > 0 {
-		must = e.position >= from
+		must = e.Position >= from
 	}
 	var wrong Kind
-	e.hash, wrong = s.next(e.version, stored, buf[e.start:e.form], must)
+	hash, wrong, w.buf = s.next(w.buf, &e.StoredEvent, must)
 	if wrong != "" {
 		if w.found++; len(w.problems) < maxProblems {
-			w.problems = append(w.problems, Problem{wrong, s.id, e.version, e.position})
+			w.problems = append(w.problems, Problem{wrong, e.StreamID, e.Version, e.Position})
 		}
 	}
-	if len(stored) > 0 {
+	if len(e.Hash) > 0 {
 		w.hashed++
 	} else {
-		w.lastUnhashed = e.position
+		w.lastUnhashed = e.Position
 	}
 	for _, h := range s.noted {
-		h.meet(e.version, e.hash)
+		h.meet(e.Version, hash)
 	}
+	return hash
 }
 
 // result returns the report on what was read.
@@ -254,8 +283,7 @@ func (v *verification) result() Report {
 	report.Streams = int64(len(v.streams))
 	report.Head = v.digest.head()
 	problems := report.Problems
-	for i := range v.workers {
-		w := &v.workers[i]
+	for _, w := range v.workers {
 		report.Hashed += w.hashed
 		report.LastUnhashed = max(report.LastUnhashed, w.lastUnhashed)
 		report.Found += w.found

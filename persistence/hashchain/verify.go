@@ -195,8 +195,9 @@ func VerifyStream(ctx context.Context, r persistence.StreamRecorder, streamID st
 		if len(e.Hash) > 0 {
 			report.Hashed++
 		}
-		buf = appendRoom(buf[:0], &e)
-		hash, wrong := c.next(e.Version, e.Hash, buf, c.hashed)
+		var hash [Size]byte
+		var wrong Kind
+		hash, wrong, buf = c.next(buf, &e, c.hashed)
 		if wrong != "" {
 			report.add(Problem{Kind: wrong, StreamID: streamID, Version: e.Version})
 		}
