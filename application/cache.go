@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/huandu/go-clone"
@@ -115,6 +116,8 @@ func (r *Repository[A]) copy(a *A) *A {
 		if b = c.Clone(); b == nil || b == a {
 			panic(fmt.Sprintf("application %s: the method Clone of %T returns nil, or the aggregate itself, and no copy", r.app.name, a))
 		}
+	} else if r.flat {
+		b = new(*a)
 	} else {
 		b, _ = clone.Slowly(a).(*A) // slowly: what two pointers share stays shared
 	}
@@ -123,32 +126,36 @@ func (r *Repository[A]) copy(a *A) *A {
 }
 
 // checkCopies returns an error for a type of aggregate that copy might not copy
-// well.
-func checkCopies[A any]() error {
+// well. Flat says that to assign one is to copy it.
+func checkCopies[A any]() (flat bool, _ error) {
 	var a *A
 	if _, ok := any(a).(cloner[A]); ok {
-		return nil
+		return false, nil
 	}
 	c := copyCheck{values: make(map[reflect.Type]bool), pointers: make(map[reflect.Type]string), seen: make(map[reflect.Type]bool)}
 	t := reflect.TypeFor[A]()
 	if err := c.walk(t, t.String(), false); err != nil {
-		return err
+		return false, err
 	}
 	for target, path := range c.pointers {
 		if c.values[target] {
-			return fmt.Errorf("%s may point into the aggregate itself, which also holds a %v by value", path, target)
+			return false, fmt.Errorf("%s may point into the aggregate itself, which also holds a %v by value", path, target)
 		}
 	}
-	return nil
+	return !c.deep, nil
 }
 
 type copyCheck struct {
+	deep     bool                    // there is something that an assignment would not copy
 	values   map[reflect.Type]bool   // structs that something could point to the inside of
 	pointers map[reflect.Type]string // structs that are pointed to, and where
 	seen     map[reflect.Type]bool
 }
 
-var aggregateType = reflect.TypeFor[annals.Aggregate]()
+var (
+	aggregateType = reflect.TypeFor[annals.Aggregate]()
+	timeType      = reflect.TypeFor[time.Time]()
+)
 
 func (c *copyCheck) walk(t reflect.Type, path string, addressable bool) error {
 	if t.Kind() == reflect.Struct && addressable {
@@ -159,8 +166,14 @@ func (c *copyCheck) walk(t reflect.Type, path string, addressable bool) error {
 	}
 	c.seen[t] = true
 	switch t.Kind() {
+	case reflect.Slice, reflect.Map, reflect.Pointer, reflect.Interface:
+		c.deep = true
+	default:
+	}
+	switch t.Kind() {
 	case reflect.Struct:
 		if _, ok := reflect.PointerTo(t).MethodByName("MarshalText"); ok {
+			c.deep = c.deep || t != timeType
 			return nil // a value such as time.Time
 		}
 		for f := range t.Fields() {

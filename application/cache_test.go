@@ -2,7 +2,10 @@ package application_test
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"math/big"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -255,7 +258,8 @@ type (
 
 		Part T
 	}
-	held[T any] struct{ _ T }
+	held[T any]    struct{ _ T }
+	stuffed[T any] struct{ Part T }
 
 	inner  struct{ X int }
 	within struct {
@@ -277,10 +281,11 @@ type (
 	barrenSplit  struct{}
 )
 
-func (held[T]) Apply(*holder[T])    {}
-func (cellSplit) Apply(*cell)       {}
-func (selfishSplit) Apply(*selfish) {}
-func (barrenSplit) Apply(*barren)   {}
+func (held[T]) Apply(*holder[T])        {}
+func (e stuffed[T]) Apply(h *holder[T]) { h.Part = e.Part }
+func (cellSplit) Apply(*cell)           {}
+func (selfishSplit) Apply(*selfish)     {}
+func (barrenSplit) Apply(*barren)       {}
 
 func (c *cell) Clone() *cell       { return &cell{copies: c.copies + 1} }
 func (s *selfish) Clone() *selfish { return s }
@@ -340,4 +345,49 @@ func TestACloneThatIsNoCopyPanics(t *testing.T) {
 	}
 	wantPanic(t, func() { _, _ = ofSelves.Get(t.Context(), "s") }, "school", "Clone", "selfish")
 	wantPanic(t, func() { _, _ = ofBarrens.Get(t.Context(), "b") }, "school", "Clone", "barren")
+}
+
+// B34: what a copy shares with the cached aggregate, for every kind of part. The
+// copies of big numbers and of arrays of slices are told by their memory.
+func TestACopyOfEveryKindOfPartIsItsOwn(t *testing.T) {
+	t.Parallel()
+	copyIsOwn(t, 1, func(n *int) { *n++ })
+	copyIsOwn(t, [2]string{"a", "b"}, func(s *[2]string) { s[0] = "weed" })
+	copyIsOwn(t, time.Unix(1, 0).UTC(), func(at *time.Time) { *at = at.Add(1) })
+	copyIsOwn(t, struct{ B, C inner }{inner{1}, inner{2}}, func(s *struct{ B, C inner }) { s.C.X++ })
+	copyIsOwn(t, []int{1}, func(s *[]int) { (*s)[0]++ })
+	copyIsOwn(t, [1][]int{{1}}, func(s *[1][]int) { s[0][0]++ })
+	copyIsOwn(t, map[string]int{"a": 1}, func(m *map[string]int) { (*m)["a"]++ })
+	copyIsOwn(t, &inner{1}, func(p **inner) { (*p).X++ })
+	copyIsOwn[any](t, map[string]any{"X": "rose"}, func(p *any) { (*p).(map[string]any)["X"] = "weed" })
+	copyIsOwn(t, *big.NewInt(7), func(n *big.Int) { n.Bits()[0]++ })
+	copyIsOwn(t, struct{ In struct{ N big.Int } }{struct{ N big.Int }{*big.NewInt(7)}},
+		func(s *struct{ In struct{ N big.Int } }) { s.In.N.Bits()[0]++ })
+}
+
+// copyIsOwn gets an aggregate with a part twice, and changes that of the first one.
+func copyIsOwn[T any](t *testing.T, part T, change func(*T)) {
+	t.Helper()
+	app := open(t, application.WithCache(1)).Application
+	typ := annals.Define("Holder", annals.On[stuffed[T]]("Stuffed"))
+	holders := application.NewRepository(app, typ)
+	if _, err := app.Save(t.Context(), typ.New("h", stuffed[T]{part})); err != nil {
+		t.Fatal(err)
+	}
+	get := func() *holder[T] {
+		h, err := holders.Get(t.Context(), "h")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	get() // from here on they are copies of the one in the cache
+	h := get()
+	before := fmt.Sprintf("%+v", h.Part)
+	change(&h.Part)
+	if p := reflect.ValueOf(get().Part); p.Kind() != reflect.Pointer && fmt.Sprintf("%+v", p.Interface()) != before {
+		t.Errorf("%T: a caller's change came back: %+v, was %s", part, p.Interface(), before)
+	} else if p.Kind() == reflect.Pointer && p.Pointer() == reflect.ValueOf(h.Part).Pointer() {
+		t.Errorf("%T: two copies share what they point to", part)
+	}
 }

@@ -17,6 +17,7 @@ type Repository[A any] struct {
 	app       *Application
 	typ       *annals.Type[A]
 	snapshots bool // the type has snapshots
+	flat      bool // see checkCopies
 }
 
 // NewRepository returns a repository of the application, and makes the events of
@@ -36,7 +37,7 @@ func NewRepository[A any](app *Application, t *annals.Type[A]) *Repository[A] {
 		app.snapshots.taker(t.Name(), r.snapshot)
 	}
 	if app.cache != nil && err == nil {
-		if err = checkCopies[A](); err != nil {
+		if r.flat, err = checkCopies[A](); err != nil {
 			err = fmt.Errorf("WithCache, or %s of the environment: %w; give %v a method Clone that returns a copy, a *%[3]v",
 				keyCache, err, reflect.TypeFor[A]())
 		}
