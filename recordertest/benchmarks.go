@@ -170,9 +170,14 @@ func (w workload) next(writer int) persistence.StoredEvent {
 	return *last
 }
 
+// saver is a recorder, or what stands before one.
+type saver interface {
+	Record(ctx context.Context, b persistence.Batch) ([]int64, error)
+}
+
 // saves is the recorder saving single events, by several goroutines, each of which
 // saves a number of them.
-func saves(r Recorder, writers, each int) side {
+func saves(r saver, writers, each int) side {
 	w := make(workload, writers)
 	batches := make([][]persistence.Batch, writers)
 	return side{

@@ -125,3 +125,6 @@ func (x *bare) Scan(ctx context.Context) (n int, err error) {
 
 func BenchmarkLoadSnapshot(b *testing.B) { recordertest.BenchmarkLoadSnapshot(b, backend()) }
 func BenchmarkGetCached(b *testing.B)    { recordertest.BenchmarkGetCached(b, backend()) }
+
+func BenchmarkSaveHashed(b *testing.B) { recordertest.BenchmarkSaveHashed(b, backend()) }
+func BenchmarkVerify(b *testing.B)     { recordertest.BenchmarkVerify(b, backend()) }
