@@ -108,9 +108,9 @@ func newDigest(noted *LogHead) digest {
 }
 
 // add adds an event that is hashed.
-func (d *digest) add(position int64, hash *[Size]byte) {
+func (d *digest) add(position int64, sum *[Size]byte) {
 	d.buf = binary.BigEndian.AppendUint64(d.buf, uint64(position)) //nolint:gosec // its bits
-	d.buf = append(d.buf, hash[:]...)
+	d.buf = append(d.buf, sum[:]...)
 	d.at.Position = position
 	d.at.Events++
 	if d.noted != nil && d.noted.Position == position {
