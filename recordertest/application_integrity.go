@@ -76,22 +76,19 @@ func checkChainLater(t *testing.T, s *store) {
 
 func checkChainBeside(t *testing.T, s *store) {
 	ctx, r := s.setup(t)
-	const writers = 4
+	const writers, each = 4, 50
 	handles := s.handles(ctx, t, r, writers)
-	stop := make(chan struct{})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	ended := background(func() struct{} {
 		together(writers, func(i int) {
 			l := hashchain.NewLinker(handles[i])
 			id := annals.NewID()
-			for v := int64(1); ; v += 2 {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				b := batch(event(id, v), event(annals.NewID(), 1), event(id, v+1))
-				if _, e := l.Record(ctx, b); e != nil {
-					t.Errorf("writer %d: %v", i, e)
+			for n := range int64(each) {
+				b := batch(event(id, 2*n+1), event(annals.NewID(), 1), event(id, 2*n+2))
+				if _, err := l.Record(ctx, b); err != nil {
+					t.Errorf("writer %d: %v", i, err)
+					cancel()
 					return
 				}
 			}
@@ -99,15 +96,19 @@ func checkChainBeside(t *testing.T, s *store) {
 		return struct{}{}
 	})
 	var noted hashchain.LogHead
-	for range rounds(20) {
-		report, err := hashchain.Verify(ctx, handles[1], hashchain.Config{Log: &noted, HashedFrom: 1, Workers: 2})
-		if err != nil || report.Head.Events < noted.Events || report.Head.Events != report.Events {
+	for noted.Events < 3*writers*each {
+		err := r.Wait(ctx, noted.Position)
+		var report hashchain.Report
+		if err == nil {
+			report, err = hashchain.Verify(ctx, handles[1], hashchain.Config{Log: &noted, HashedFrom: 1, Workers: 2})
+		}
+		if err != nil || report.Head.Events <= noted.Events || report.Head.Events != report.Events {
 			t.Errorf("%v: %+v, after %+v", err, report, noted)
+			cancel()
 			break
 		}
 		noted = report.Head
 	}
-	close(stop)
 	ended()
 }
 
