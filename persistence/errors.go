@@ -26,6 +26,9 @@ var (
 	// ErrBusy: the database was locked by others for longer than the timeout.
 	ErrBusy = errors.New("database is busy")
 
+	// ErrPermission: the user may not do this.
+	ErrPermission = errors.New("permission denied")
+
 	// ErrIO: the disk failed.
 	ErrIO = errors.New("disk I/O error")
 
@@ -33,8 +36,8 @@ var (
 	ErrCorrupt = errors.New("damaged database")
 )
 
-// ErrUnavailable says that what a codec needs did not answer: a key service, say. It
-// tells nothing about the event. Try again.
+// ErrUnavailable says that what is needed did not answer: the database's server, or
+// what a codec needs, a key service, say. It tells nothing about the event. Try again.
 var ErrUnavailable = errors.New("not available")
 
 // SchemaError says which version of the tables was found. It is [ErrSchema].

@@ -45,6 +45,10 @@ type Backend struct {
 	// must be set if Features.Transactions is true.
 	Statements *Statements
 
+	// Server starts a server for one check, which kills it, and cuts its connections.
+	// It must be set if Features.Server is true.
+	Server func(tb testing.TB) Server
+
 	// Bare returns the plain driver on a fresh store, as the baseline of the
 	// benchmarks. Defaults to nil: no baseline, and absolute figures only.
 	Bare func(tb testing.TB) Bare
@@ -66,6 +70,8 @@ type Features struct {
 	Transactions bool
 	// Snapshots: the recorder is a persistence.SnapshotRecorder.
 	Snapshots bool
+	// Server: the database is a server, to which there are connections.
+	Server bool
 	// Joins: the recorder is a persistence.TxRecorder, and saves in transactions of
 	// the caller.
 	Joins bool
@@ -158,6 +164,7 @@ func groups() []group {
 		{"9 clear failure", failureChecks()},
 		{"10 snapshots", snapshotStoreChecks()},
 		{"11 joins", joinChecks()},
+		{"12 the server", serverChecks()},
 		{"the model", modelChecks()},
 		{"the application", applicationChecks()},
 	}
@@ -175,6 +182,7 @@ func (f Features) missing(needs Features) string {
 		{"transactions", needs.Transactions, f.Transactions},
 		{"snapshots", needs.Snapshots, f.Snapshots},
 		{"joins", needs.Joins, f.Joins},
+		{"server", needs.Server, f.Server},
 	} {
 		if feature.need && !feature.there {
 			off = append(off, feature.name)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/application"
+	"github.com/annals-es/annals/internal/compare"
 )
 
 // BenchmarkLoadSnapshot measures loading an aggregate of 1,000 events that has a
@@ -29,11 +30,11 @@ func BenchmarkLoadSnapshot(b *testing.B, backend Backend) {
 	fill(b, r, nil, events[snapshot:])
 	without := openAccounts(b, r, types)
 	id := events[0].StreamID
-	c := comparison{
-		ours: side{events: 200, round: gets(ctx, with, id, versions, 200)},
-		bare: side{events: 5, round: gets(ctx, without, id, versions, 5)},
+	c := compare.Comparison{
+		Ours: compare.Side{Events: 200, Round: gets(ctx, with, id, versions, 200)},
+		Bare: compare.Side{Events: 5, Round: gets(ctx, without, id, versions, 5)},
 	}
-	c.run(b, "x-replay", asFast)
+	c.Run(b, "x-replay", compare.AsFast)
 }
 
 // BenchmarkGetCached measures getting an aggregate of 100 events that is in the
@@ -49,11 +50,11 @@ func BenchmarkGetCached(b *testing.B, backend Backend) {
 	fill(b, r, nil, events)
 	id := events[0].StreamID
 	types := defineAccount()
-	c := comparison{
-		ours: side{events: 1000, round: gets(ctx, openAccounts(b, r, types, application.WithCache(10)), id, versions, 1000)},
-		bare: side{events: 30, round: gets(ctx, openAccounts(b, r, types), id, versions, 30)},
+	c := compare.Comparison{
+		Ours: compare.Side{Events: 1000, Round: gets(ctx, openAccounts(b, r, types, application.WithCache(10)), id, versions, 1000)},
+		Bare: compare.Side{Events: 30, Round: gets(ctx, openAccounts(b, r, types), id, versions, 30)},
 	}
-	c.run(b, "x-replay", asFast)
+	c.Run(b, "x-replay", compare.AsFast)
 }
 
 type accountState struct {

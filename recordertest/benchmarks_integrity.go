@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/annals-es/annals/internal/compare"
 	"github.com/annals-es/annals/persistence"
 	"github.com/annals-es/annals/persistence/hashchain"
 )
@@ -18,9 +19,9 @@ func BenchmarkSaveHashed(b *testing.B, backend Backend) {
 	backend.Bare = nil
 	hashed, _ := stores(b, backend)
 	plain, _ := stores(b, backend)
-	c := comparison{ours: saves(hashchain.NewLinker(hashed), 64, 32), bare: saves(plain, 64, 32)}
-	o := c.run(b, "x-plain", timesAsLong)
-	b.ReportMetric(perSecond(median(o.perEvent)), "saves/s")
+	c := compare.Comparison{Ours: saves(hashchain.NewLinker(hashed), 64, 32), Bare: saves(plain, 64, 32)}
+	o := c.Run(b, "x-plain", compare.TimesAsLong)
+	b.ReportMetric(compare.PerSecond(compare.Median(o.PerEvent)), "saves/s")
 }
 
 // BenchmarkVerify measures the verification of a log of 100,000 events in 100
@@ -45,15 +46,15 @@ func BenchmarkVerify(b *testing.B, backend Backend) {
 			b.Fatal(err)
 		}
 	}
-	c := comparison{
-		ours: side{events: n, round: func() error {
+	c := compare.Comparison{
+		Ours: compare.Side{Events: n, Round: func() error {
 			report, err := hashchain.Verify(ctx, r, hashchain.Config{HashedFrom: 1})
 			if err != nil {
 				return err
 			}
 			return wantRows(int(report.Hashed), n)
 		}},
-		bare: side{events: n, round: func() error {
+		Bare: compare.Side{Events: n, Round: func() error {
 			count := 0
 			for _, err := range r.ReadLog(ctx, persistence.LogQuery{}) {
 				if err != nil {
@@ -64,6 +65,6 @@ func BenchmarkVerify(b *testing.B, backend Backend) {
 			return wantRows(count, n)
 		}},
 	}
-	o := c.run(b, "x-scan", timesAsLong)
-	b.ReportMetric(perSecond(median(o.perEvent)), "events/s")
+	o := c.Run(b, "x-scan", compare.TimesAsLong)
+	b.ReportMetric(compare.PerSecond(compare.Median(o.PerEvent)), "events/s")
 }

@@ -23,6 +23,7 @@ const (
 	roleFollow = "follow" // follows a storm, and says what it sees
 	roleRace   = "race"   // races for a version for each line that it is told, and says which events won
 	roleSave   = "save"   // saves an event for each line that it is told
+	roleMixed  = "mixed"  // saves, also in transactions of callers that are undone, and says what is stored
 	roleCrash  = "crash"  // saves until it is killed, and says what it tries and what was acknowledged
 )
 
@@ -54,6 +55,9 @@ func (b *Backend) child(role string) error {
 		err = playRace(ctx, r, told)
 	case roleSave:
 		err = playSave(ctx, r, told)
+	case roleMixed:
+		s := &store{backend: *b, address: os.Getenv(envAddress)}
+		err = s.playMixed(ctx, r, os.Getenv(envRound))
 	case roleCrash:
 		err = playCrash(ctx, r, os.Getenv(envRound))
 	default:

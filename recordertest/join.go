@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -22,6 +23,10 @@ func joinChecks() []check {
 		{"a refused save leaves the caller's transaction as it was", "B26, B29", needs, checkJoinRefused},
 		{"a transaction of another kind is unsupported", "B26, B52", needs, checkJoinOther},
 		{"with joined saves and rollbacks a follower misses nothing", "B20, B26", needs, checkJoinOrder},
+		{
+			"with three processes that save, join and roll back, a follower in a fourth misses nothing", "B19, B20, B26, B51",
+			Features{Joins: true, Processes: true}, checkJoinProcesses,
+		},
 	}
 }
 
@@ -241,26 +246,9 @@ func checkJoinOrder(t *testing.T, s *store) {
 	})
 	var stored atomic.Int64
 	together(writers, func(i int) {
-		stream := fmt.Sprintf("stream %d", i)
-		version := int64(1)
-		for range each {
-			b := batch(event(stream, version), event(stream, version+1))
-			commit := true
-			var err error
-			if i%2 == 0 {
-				_, err = handles[i].Record(ctx, b)
-			} else {
-				commit = rand.IntN(3) > 0
-				err = s.joinOnce(ctx, handles[i], b, commit)
-			}
-			if err != nil {
-				t.Errorf("writer %d: %v", i, err)
-				return
-			}
-			if commit {
-				version += 2
-				stored.Add(2)
-			}
+		err := s.mixed(ctx, handles[i], fmt.Sprintf("stream %d", i), each, func(e []persistence.StoredEvent) { stored.Add(int64(len(e))) })
+		if err != nil {
+			t.Errorf("writer %d: %v", i, err)
 		}
 	})
 	record(ctx, t, r, event("the last", 1))
@@ -271,6 +259,78 @@ func checkJoinOrder(t *testing.T, s *store) {
 		t.Fatalf("%d events are stored, want %d", len(log), stored.Load()+1)
 	}
 	equal(t, "what the follower saw", got, log[:len(log)-1])
+}
+
+// mixed saves a number of batches to a stream: by itself, and in transactions of the
+// caller's, of which a third is undone. It tells of what is stored.
+func (s *store) mixed(ctx context.Context, r Recorder, stream string, n int, stored func([]persistence.StoredEvent)) error {
+	version := int64(1)
+	for range n {
+		b := batch(event(stream, version), event(stream, version+1))
+		var err error
+		commit := true
+		if rand.IntN(2) == 0 {
+			_, err = r.Record(ctx, b)
+		} else {
+			commit = rand.IntN(3) > 0
+			err = s.joinOnce(ctx, r, b, commit)
+		}
+		if err != nil {
+			return err
+		}
+		if commit {
+			version += 2
+			stored(b.Events)
+		}
+	}
+	return nil
+}
+
+// mixedWriters is how many goroutines save in each of several processes.
+const mixedWriters = 6
+
+// playMixed saves, and says the ids of what is stored.
+func (s *store) playMixed(ctx context.Context, r Recorder, process string) error {
+	errs := make([]error, mixedWriters)
+	together(mixedWriters, func(i int) {
+		stream := fmt.Sprintf("process %s, stream %d", process, i)
+		errs[i] = s.mixed(ctx, r, stream, rounds(15), func(e []persistence.StoredEvent) { sayf("%s", strings.Join(ids(e), " ")) })
+	})
+	return errors.Join(errs...)
+}
+
+func checkJoinProcesses(t *testing.T, s *store) {
+	ctx, r := s.setup(t)
+	follower := s.start(ctx, t, roleFollow)
+	follower.tell("go")
+	var writers []*process
+	for i := range 3 {
+		writers = append(writers, s.start(ctx, t, roleMixed, fmt.Sprintf("%s=%d", envRound, i)))
+	}
+	for _, w := range writers {
+		w.tell("go")
+	}
+	stored := make(map[string]bool)
+	for _, w := range writers {
+		for line, ok := w.line(); ok; line, ok = w.line() {
+			for id := range strings.FieldsSeq(line) {
+				stored[id] = true
+			}
+		}
+		w.wait()
+	}
+	record(ctx, t, r, event(endStream, 1))
+	log := readLog(ctx, t, r, persistence.LogQuery{})
+	checkLog(t, log)
+	if len(log) != len(stored)+1 {
+		t.Errorf("%d events are stored, want %d", len(log), len(stored)+1)
+	}
+	for _, n := range log[:len(log)-1] {
+		if !stored[n.ID] {
+			t.Errorf("%s is stored, and nobody says that it saved it", brief(n))
+		}
+	}
+	follower.checkFollowed(log)
 }
 
 // joinOnce saves a batch in a transaction of its own.

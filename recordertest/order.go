@@ -248,19 +248,25 @@ func checkFollowerProcess(t *testing.T, s *store) {
 	c := s.start(ctx, t, roleFollow)
 	c.tell("go")
 	storm(ctx, t, handles, rounds(8))
-	var got []string
-	for line, ok := c.line(); ok; line, ok = c.line() {
-		got = append(got, line)
-	}
-	c.wait()
 	log := readLog(ctx, t, r, persistence.LogQuery{})
 	checkLog(t, log)
+	c.checkFollowed(log)
+}
+
+// checkFollowed checks what a process that follows has seen.
+func (p *process) checkFollowed(log []persistence.Notification) {
+	p.t.Helper()
+	var got []string
+	for line, ok := p.line(); ok; line, ok = p.line() {
+		got = append(got, line)
+	}
+	p.wait()
 	for i := range max(len(got), len(log)) {
 		switch {
 		case i >= len(got):
-			t.Fatalf("the other process saw %d events, want %d; the first missing: %s", len(got), len(log), brief(log[i]))
+			p.t.Fatalf("the other process saw %d events, want %d; the first missing: %s", len(got), len(log), brief(log[i]))
 		case i >= len(log) || got[i] != followed(log[i]):
-			t.Fatalf("the other process saw as number %d %q, want the log's %d", i+1, got[i], len(log))
+			p.t.Fatalf("the other process saw as number %d %q, want the log's %d", i+1, got[i], len(log))
 		}
 	}
 }

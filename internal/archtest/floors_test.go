@@ -27,17 +27,18 @@ var floors = []floor{
 	{"0", []string{"."}, nil, "imports no other package of ours"},
 	{
 		"for tests", []string{"recordertest", "annalstest", "persistence/internal/transcodertest"},
-		[]string{"0", "1a", "1b", "2"}, "may import floors 0-2, but no recorder with a driver",
+		[]string{"0", "1a", "1b", "2", "of measurements"}, "may import floors 0-2, but no recorder with a driver",
 	},
 	{"1 below the contracts", []string{"persistence/internal/..."}, []string{"0"}, "may import floor 0 only"},
 	{"1a", []string{"persistence"}, []string{"0", "1 below the contracts"}, "may import floor 0 only"},
+	{"1 of recorders", []string{"internal/chunk", "internal/group"}, []string{"0", "1a"}, "may import floor 0 and persistence only"},
 	{
 		"1b", []string{"memory", "persistence/..."},
 		[]string{"0", "1 below the contracts", "1a"}, "may import floor 0 and persistence only",
 	},
 	{
 		"1b with a driver", []string{"sqlite", "postgres", "mysql", "jetstream"},
-		[]string{"0", "1a"}, "may import floor 0, persistence and its driver only",
+		[]string{"0", "1a", "1 of recorders"}, "may import floor 0, persistence, what recorders share, and its driver only",
 	},
 	{
 		"2", []string{"application"},
@@ -57,6 +58,7 @@ var floors = []floor{
 		"of checks", []string{"internal/archtest", "internal/doctest", "internal/pgserver", "internal/testreport"},
 		nil, "imports no package of ours",
 	},
+	{"of measurements", []string{"internal/compare"}, nil, "imports no package of ours"},
 }
 
 // A source is what the checks need to know of one Go file.

@@ -31,7 +31,7 @@ func find() (string, error) {
 		folders = append(folders, strings.TrimSpace(string(out)))
 	}
 	if folder := withServer(append(folders, installed(places)...)); folder != "" {
-		return filepath.Abs(folder)
+		return filepath.Abs(origin(folder))
 	}
 	return "", &UnavailableError{"initdb and postgres are neither on the PATH nor in " + strings.Join(places, ", ")}
 }
@@ -75,4 +75,14 @@ func withServer(folders []string) string {
 func isProgram(name string) bool {
 	info, err := os.Stat(name)
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+}
+
+// origin returns the folder in which postgres is itself, if that has initdb as well: one of
+// the PATH may have links to these two alone, and a standby needs pg_basebackup.
+func origin(folder string) string {
+	program, err := filepath.EvalSymlinks(filepath.Join(folder, "postgres"))
+	if err != nil || !isProgram(filepath.Join(filepath.Dir(program), "initdb")) {
+		return folder
+	}
+	return filepath.Dir(program)
 }

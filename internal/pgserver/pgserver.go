@@ -40,6 +40,14 @@ type Config struct {
 	// over those that the package makes, except for the port. Defaults to none.
 	Settings map[string]string
 
+	// Files are put beside the folder of the data, so that settings name them by
+	// "../NAME": keys and certificates, which only the server may read. Defaults to none.
+	Files map[string][]byte
+
+	// Primary makes the server a hot standby of another private server, which has to run
+	// for as long as this one starts. Defaults to nil: a server of its own.
+	Primary *Server
+
 	bin  string              // folder of initdb and postgres; "" looks for it
 	port func() (int, error) // proposes a port; nil proposes one that is free
 }

@@ -29,9 +29,11 @@ import (
 var keeperScript string
 
 const (
-	keeperFile = "keeper.sh"          // in the server's folder
-	ports      = 5                    // how many ports are tried
-	pause      = 5 * time.Millisecond // between two looks at what does not report
+	keeperFile   = "keeper.sh" // in the server's folder, and so are the next two
+	passwordFile = "password"
+	primaryFile  = "primary"
+	ports        = 5                    // how many ports are tried
+	pause        = 5 * time.Millisecond // between two looks at what does not report
 )
 
 // private is a server that this process has started: its folder, and the keeper that
@@ -66,7 +68,19 @@ func startPrivate(ctx context.Context, config Config) (*private, error) {
 		return nil, err
 	}
 	p := &private{bin: bin, owner: owner, password: rand.Text(), settings: config.Settings}
-	if err := p.makeFolder(config.Dir); err != nil {
+	files := maps.Clone(config.Files)
+	if files == nil {
+		files = make(map[string][]byte)
+	}
+	if primary := config.Primary; primary != nil {
+		if primary.private == nil {
+			return nil, ErrNotOurs
+		}
+		p.password = primary.private.password // the standby has the same users
+		files[primaryFile] = []byte(primary.URL("postgres"))
+	}
+	files[passwordFile] = []byte(p.password + "\n")
+	if err := p.makeFolder(config.Dir, files); err != nil {
 		return nil, fmt.Errorf("pgserver: %w", err)
 	}
 	port := config.port
@@ -103,8 +117,9 @@ func owner() (*syscall.Credential, error) {
 	return nil, &UnavailableError{"it does not run as root, and there is neither a user postgres nor nobody"}
 }
 
-// makeFolder makes the server's folder, with the script and the password in it.
-func (p *private) makeFolder(dir string) error {
+// makeFolder makes the server's folder, with the script in it, and files that only the
+// server may read.
+func (p *private) makeFolder(dir string, files map[string][]byte) error {
 	if dir == "" {
 		dir = os.TempDir()
 		if p.owner != nil && !enterable(dir) {
@@ -121,13 +136,15 @@ func (p *private) makeFolder(dir string) error {
 	if p.folder, err = os.MkdirTemp(dir, "annals-postgres-"); err != nil {
 		return err
 	}
-	password := filepath.Join(p.folder, "password")
-	err = errors.Join(
-		os.WriteFile(filepath.Join(p.folder, keeperFile), []byte(keeperScript), 0o644), //nolint:gosec // the server's user reads it
-		os.WriteFile(password, []byte(p.password+"\n"), 0o600),
-	)
+	err = os.WriteFile(filepath.Join(p.folder, keeperFile), []byte(keeperScript), 0o644) //nolint:gosec // the server's user reads it
+	owned := []string{p.folder}
+	for name, content := range files {
+		name = filepath.Join(p.folder, filepath.Base(name))
+		owned = append(owned, name)
+		err = errors.Join(err, os.WriteFile(name, content, 0o600))
+	}
 	if p.owner != nil {
-		for _, name := range []string{p.folder, password} {
+		for _, name := range owned {
 			err = errors.Join(err, os.Chown(name, int(p.owner.Uid), int(p.owner.Gid)))
 		}
 	}

@@ -1,0 +1,163 @@
+//go:build unix
+
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/internal/pgserver"
+	"github.com/annals-es/annals/postgres"
+	"github.com/annals-es/annals/recordertest"
+)
+
+// envBouncer has the address of the PgBouncer that this program started, for its child
+// processes as well.
+const envBouncer = "ANNALS_TEST_PGBOUNCER"
+
+// TestConformanceBehindPgBouncer runs the suite through a PgBouncer that gives each
+// transaction another connection.
+func TestConformanceBehindPgBouncer(t *testing.T) {
+	t.Parallel()
+	startBouncer(t)
+	recordertest.Run(t, bouncerBackend())
+}
+
+// bouncerBackend is that of the tests, whose recorders go through the PgBouncer.
+func bouncerBackend() recordertest.Backend {
+	b := backend()
+	b.Name = "postgres behind PgBouncer"
+	b.Features.Server = false // it is the same server
+	b.Open = func(ctx context.Context, address string) (recordertest.Recorder, error) {
+		u, err := url.Parse(address)
+		if err != nil {
+			return nil, err
+		}
+		u.Host = os.Getenv(envBouncer)
+		return postgres.Open(ctx, u.String(), postgres.WithPolling(), postgres.WithoutPreparedStatements())
+	}
+	b.Create = func(tb testing.TB) string {
+		tb.Helper()
+		address := newDatabase(tb) // it does not pass a search_path on
+		migrate(tb, address)
+		return address
+	}
+	return b
+}
+
+// newDatabase makes a database, and returns its URL.
+func newDatabase(tb testing.TB) string {
+	tb.Helper()
+	name := fmt.Sprintf("d%d_%s", schemas.Add(1), strings.ReplaceAll(annals.NewID()[24:], "-", ""))
+	execute(tb, serverURL(tb), "CREATE DATABASE "+name)
+	tb.Cleanup(func() { execute(tb, serverURL(tb), "DROP DATABASE "+name+" WITH (FORCE)") })
+	return pgserver.Test(tb).URL(name)
+}
+
+// bouncer is the one that all tests share.
+var bouncer sync.Mutex
+
+// bouncerScript runs a PgBouncer for as long as standard input is open.
+const bouncerScript = `"$0" "$@" & trap 'kill $!' EXIT; cat >/dev/null`
+
+func startBouncer(t *testing.T) {
+	t.Helper()
+	program, err := exec.LookPath("pgbouncer")
+	if err != nil {
+		program = "/usr/sbin/pgbouncer"
+	}
+	if _, err := os.Stat(program); err != nil {
+		pgserver.Missing(t, "pgbouncer", "there is no pgbouncer (make deps installs it on Debian and Ubuntu)")
+	}
+	bouncer.Lock()
+	defer bouncer.Unlock()
+	server, err := url.Parse(serverURL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, _ := server.User.Password()
+	dir, err := os.MkdirTemp("", "annals-pgbouncer-") //nolint:usetesting // another user has to be able to enter it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not wait
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	config := fmt.Sprintf("[databases]\n* = host=%s port=%s user=%s password=%s\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %s\n"+
+		"unix_socket_dir =\nauth_type = any\npool_mode = transaction\nmax_client_conn = 1000\ndefault_pool_size = 30\nserver_idle_timeout = 1\nlogfile = %s\n",
+		server.Hostname(), server.Port(), server.User.Username(), password, port, filepath.Join(dir, "log"))
+	args := []string{"-q", filepath.Join(dir, "pgbouncer.ini")}
+	if os.Geteuid() == 0 { // it refuses to be root
+		args = append([]string{"-u", bouncerUser(t)}, args...)
+	}
+	for name, err := range map[string]error{
+		"chmod":  os.Chmod(dir, 0o777),                                   //nolint:gosec // the log is another user's
+		"write":  os.WriteFile(args[len(args)-1], []byte(config), 0o644), //nolint:gosec // as above
+		"listen": listener.Close(),
+	} {
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	command := exec.Command("/bin/sh", append([]string{"-c", bouncerScript, program}, args...)...) //nolint:gosec,noctx // it ends with its input
+	command.Stderr = os.Stderr
+	input, err := command.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = input.Close()
+		_ = command.Wait() // it was killed
+	})
+	address := net.JoinHostPort("127.0.0.1", port)
+	if err := os.Setenv(envBouncer, address); err != nil { //nolint:usetesting // for child processes, and tests are parallel
+		t.Fatal(err)
+	}
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		var dialer net.Dialer
+		conn, err := dialer.DialContext(t.Context(), "tcp", address)
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-t.Context().Done():
+			t.Fatalf("the PgBouncer does not listen: %v", err)
+		}
+	}
+}
+
+func bouncerUser(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"postgres", "nobody"} {
+		if _, err := user.Lookup(name); err == nil {
+			return name
+		}
+	}
+	t.Fatal("pgbouncer refuses to be root, and there is neither a user postgres nor nobody")
+	return ""
+}

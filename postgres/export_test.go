@@ -1,0 +1,6 @@
+package postgres
+
+import "github.com/jackc/pgx/v5/pgxpool"
+
+// PoolOf returns the pool of the recorder.
+func PoolOf(r *Recorder) *pgxpool.Pool { return r.pool }

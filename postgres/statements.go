@@ -1,0 +1,146 @@
+package postgres
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// statements are the texts of what every call uses, with the names of the
+// recorder's own tables.
+type statements struct {
+	channel     string // of notifications
+	lock        string // takes the lock, with the lock timeout
+	lockJoined  string // takes the lock in a transaction of the caller, who says how long it waits
+	insertOne   string
+	bounded     bool // insertOne may be used: the connection has a lock timeout
+	insertGroup string
+	storedIDs   string
+
+	maxPosition, maxTracking     string
+	maxVersion                   string
+	recordSnapshot, readSnapshot string
+	streams                      [2][2]string    // by whether hashes are read, and by descending
+	logs                         [2][2][2]string // by whether hashes are read, by topics, and by story
+}
+
+// The columns of an event, but for its position and its stream.
+const columns = "version, event_id, topic, time, shape, encoding, state, correlation_id, causation_id, headers"
+
+// lockText takes the lock under which positions are taken. It lasts to the end of
+// the transaction, and is released after the transaction has become visible. The
+// innermost query comes first: OFFSET 0 keeps its place. A commit that is not
+// durable is not what a save promises, whatever the server's default.
+const lockText = "SELECT pg_advisory_xact_lock({key}) FROM (SELECT set_config('lock_timeout', '{timeout}', true), " +
+	"set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' " +
+	"ELSE current_setting('synchronous_commit') END, true) OFFSET 0) AS settings"
+
+// insertOneText stores one event, in a transaction that consists of nothing else: it
+// takes the lock, and then a position. The statement's snapshot is older than the
+// lock, so it may miss the event before this one, and then stores nothing: whoever
+// gets no row asks again by insertGroupText. That the version is free is what the
+// unique index is for, which no snapshot fools.
+const insertOneText = "INSERT INTO annals_events (stream_id, " + columns + ", hash) " +
+	"SELECT $1::text, $2::bigint, $3::text, $4::text, $5::timestamptz, $6::integer, $7::text, $8::bytea, " +
+	"$9::text, $10::text, $11::bytea, $12::bytea " +
+	"FROM (" + lockText + " OFFSET 0) AS lock " +
+	"WHERE $2 = 1 OR EXISTS (SELECT FROM annals_events WHERE stream_id = $1 AND version = $2 - 1) " +
+	"ON CONFLICT (stream_id, version) DO NOTHING RETURNING position, pg_notify('{channel}', '')::text"
+
+// insertGroupText stores those of several requests that fit to what is stored. No
+// two of them have a stream, or a tracking, in common. It follows lockText in the
+// same transaction, so that its snapshot is newer than the lock: what it sees is
+// what is there.
+//
+// Parameters: 1-3 the number of the request, the stream and the version of the first
+// event of each stream; 4-16 the events; 17-19 the trackings.
+const insertGroupText = "WITH refused AS MATERIALIZED (" +
+	"SELECT h.request, h.stream_id, coalesce(l.version, 0) AS actual " +
+	"FROM unnest($1::integer[], $2::text[], $3::bigint[]) AS h (request, stream_id, version) " +
+	"LEFT JOIN LATERAL (SELECT e.version FROM annals_events AS e WHERE e.stream_id = h.stream_id " +
+	"ORDER BY e.version DESC LIMIT 1) AS l ON true " +
+	"WHERE coalesce(l.version, 0) <> h.version - 1" +
+	"), untracked AS MATERIALIZED (" +
+	"SELECT t.request, k.position FROM unnest($17::integer[], $18::text[], $19::bigint[]) AS t (request, name, position) " +
+	"JOIN annals_tracking AS k ON k.name = t.name AND k.position >= t.position" +
+	"), left_out AS MATERIALIZED (SELECT request FROM refused UNION SELECT request FROM untracked" +
+	"), stored AS (" +
+	"INSERT INTO annals_events (stream_id, " + columns + ", hash) " +
+	"SELECT stream_id, " + columns + ", hash " +
+	"FROM unnest($4::integer[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::timestamptz[], $10::integer[], $11::text[], " +
+	"$12::bytea[], $13::text[], $14::text[], $15::bytea[], $16::bytea[]) " +
+	"WITH ORDINALITY AS e (request, stream_id, " + columns + ", hash, n) " +
+	"WHERE request NOT IN (SELECT request FROM left_out) ORDER BY n RETURNING position" +
+	"), tracked AS (" +
+	"INSERT INTO annals_tracking (name, position) " +
+	"SELECT name, position FROM unnest($17::integer[], $18::text[], $19::bigint[]) AS t (request, name, position) " +
+	"WHERE request NOT IN (SELECT request FROM left_out) " +
+	"ON CONFLICT (name) DO UPDATE SET position = excluded.position" +
+	") SELECT (SELECT array_agg(position ORDER BY position) FROM stored), " +
+	"(SELECT array_agg(request ORDER BY request, stream_id) FROM refused), " +
+	"(SELECT array_agg(stream_id ORDER BY request, stream_id) FROM refused), " +
+	"(SELECT array_agg(actual ORDER BY request, stream_id) FROM refused), " +
+	"(SELECT array_agg(request ORDER BY request) FROM untracked), " +
+	"(SELECT array_agg(position ORDER BY request) FROM untracked), " +
+	"(SELECT pg_notify('{channel}', '')::text WHERE EXISTS (SELECT FROM stored))"
+
+// storedIDsText returns the positions of events, and their ids, by stream and version.
+const storedIDsText = "SELECT e.position, e.event_id FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS w (stream_id, version, n) " +
+	"JOIN annals_events AS e ON e.stream_id = w.stream_id AND e.version = w.version ORDER BY w.n"
+
+const (
+	ofStream = " FROM annals_events WHERE stream_id = $1 AND version > $2 AND version <= $3 ORDER BY version{order} LIMIT $4"
+	ofLog    = " FROM annals_events WHERE position > $1 AND position <= $2{wanted} ORDER BY position LIMIT $3"
+)
+
+const recordSnapshotText = "INSERT INTO annals_snapshots AS s " +
+	"(stream_id, version, topic, created_at, modified_at, shape, mark, encoding, state) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9) " +
+	"ON CONFLICT (stream_id) DO UPDATE SET version = excluded.version, topic = excluded.topic, created_at = excluded.created_at, " +
+	"modified_at = excluded.modified_at, shape = excluded.shape, mark = excluded.mark, encoding = excluded.encoding, " +
+	"state = excluded.state WHERE excluded.version >= s.version"
+
+func (r *Recorder) statements(schema string) *statements {
+	key := lockKey(schema, r.cfg.prefix)
+	channel := fmt.Sprintf("annals_%016x", uint64(key)) //nolint:gosec // the same bits
+	// In one pass: nothing is replaced in what was put in.
+	text := func(statement string, also ...string) string {
+		return strings.NewReplacer(append(also, defaultPrefix, r.tables(schema),
+			"{key}", strconv.FormatInt(key, 10), "{channel}", channel,
+			"{timeout}", strconv.FormatInt(r.cfg.lockTimeout.Milliseconds(), 10))...).Replace(statement)
+	}
+	s := &statements{
+		channel:        channel,
+		lock:           text(lockText),
+		lockJoined:     text("SELECT pg_advisory_xact_lock({key})"),
+		insertOne:      text(insertOneText),
+		insertGroup:    text(insertGroupText),
+		storedIDs:      text(storedIDsText),
+		maxPosition:    text("SELECT max(position) FROM annals_events"),
+		maxTracking:    text("SELECT position FROM annals_tracking WHERE name = $1"),
+		maxVersion:     text("SELECT coalesce(max(version), 0) FROM annals_events WHERE stream_id = $1"),
+		recordSnapshot: text(recordSnapshotText),
+		readSnapshot: text("SELECT version, topic, created_at, modified_at, shape, mark, encoding, state " +
+			"FROM annals_snapshots WHERE stream_id = $1"),
+	}
+	for hash, selected := range []string{columns, columns + ", hash"} {
+		s.streams[hash] = [2]string{
+			text("SELECT "+selected+ofStream, "{order}", ""),
+			text("SELECT "+selected+ofStream, "{order}", " DESC"),
+		}
+		for topics, wanted := range []string{"", " AND topic = ANY ($4::text[])"} {
+			story := fmt.Sprintf(" AND correlation_id = $%d", 4+topics)
+			s.logs[hash][topics] = [2]string{
+				text("SELECT position, stream_id, "+selected+ofLog, "{wanted}", wanted),
+				text("SELECT position, stream_id, "+selected+ofLog, "{wanted}", wanted+story),
+			}
+		}
+	}
+	return s
+}
+
+// tables is what the names of the recorder's own tables begin with, in statements.
+func (r *Recorder) tables(schema string) string {
+	return pgx.Identifier{schema}.Sanitize() + "." + r.cfg.prefix
+}
