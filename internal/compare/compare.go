@@ -60,13 +60,22 @@ func (c *Comparison) Run(b *testing.B, metric string, ratio func(times float64) 
 	return &o
 }
 
-// measure runs a round and returns its time per event. The allocations of the
-// whole program meanwhile are added to mallocs, if that is not nil.
+// measure is round for a benchmark, which fails if the round does.
 func (s *Side) measure(b *testing.B, mallocs *uint64) time.Duration {
 	b.Helper()
 	if s.Round == nil {
 		return 0
 	}
+	took, err := s.round(mallocs)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return took
+}
+
+// round runs a round and returns its time per event. The allocations of the
+// whole program meanwhile are added to mallocs, if that is not nil.
+func (s *Side) round(mallocs *uint64) (time.Duration, error) {
 	if s.Prepare != nil {
 		s.Prepare()
 	}
@@ -81,10 +90,7 @@ func (s *Side) measure(b *testing.B, mallocs *uint64) time.Duration {
 		runtime.ReadMemStats(&after)
 		*mallocs += after.Mallocs - before.Mallocs
 	}
-	if err != nil {
-		b.Fatal(err)
-	}
-	return took / time.Duration(s.Events)
+	return took / time.Duration(s.Events), err
 }
 
 // Median returns what lies in the middle.
