@@ -20,7 +20,7 @@ type Recorder struct {
 	streams   map[string]*stream
 	tracking  map[string]int64
 	snapshots map[string]persistence.StoredSnapshot
-	changed   chan struct{} // closed and replaced when log grows, and when the recorder is closed
+	changed   chan struct{} // if somebody waits: closed when log grows, and when the recorder is closed
 	closed    bool
 }
 
@@ -58,7 +58,6 @@ func New() *Recorder {
 		streams:   make(map[string]*stream),
 		tracking:  make(map[string]int64),
 		snapshots: make(map[string]persistence.StoredSnapshot),
-		changed:   make(chan struct{}),
 	}
 }
 
@@ -68,7 +67,9 @@ func (r *Recorder) Close() error {
 	defer r.mu.Unlock()
 	if !r.closed {
 		r.closed = true
-		close(r.changed)
+		if r.changed != nil {
+			close(r.changed)
+		}
 	}
 	return nil
 }
@@ -163,9 +164,9 @@ func (r *Recorder) append(events []persistence.StoredEvent) []int64 {
 		positions[i] = int64(len(r.log)) + 1
 		r.log = append(r.log, persistence.Notification{Position: positions[i], StoredEvent: e})
 	}
-	if len(events) > 0 {
+	if len(events) > 0 && r.changed != nil {
 		close(r.changed)
-		r.changed = make(chan struct{})
+		r.changed = nil
 	}
 	return positions
 }
@@ -325,10 +326,14 @@ func (r *Recorder) ReadSnapshot(ctx context.Context, streamID string) (persisten
 // Wait returns when there is an event after the position.
 func (r *Recorder) Wait(ctx context.Context, after int64) error {
 	for {
-		r.mu.RLock()
+		r.mu.Lock()
 		err := r.usable(ctx)
-		there, changed := int64(len(r.log)) > after, r.changed
-		r.mu.RUnlock()
+		there := int64(len(r.log)) > after
+		if r.changed == nil {
+			r.changed = make(chan struct{})
+		}
+		changed := r.changed
+		r.mu.Unlock()
 		if err != nil || there {
 			return err
 		}
