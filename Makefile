@@ -15,6 +15,7 @@ FUZZTIME ?= 10s
 BENCH ?= .
 BENCHTIME ?= 1s
 BENCHCOUNT ?= 1
+TURNS ?= 51
 DEMO_DB ?=
 
 # Of the servers named here, no test is skipped: without one, its tests fail.
@@ -81,6 +82,10 @@ soak: deps ## the same tests with ANNALS_SOAK=1: longer runs, more rounds (SOAK_
 bench: ## all benchmarks once (BENCH=regexp BENCHTIME=1s BENCHCOUNT=1); compare two runs with .bin/benchstat
 	@$(call each,$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem -benchtime=$(BENCHTIME) -count=$(BENCHCOUNT) \
 		-timeout $(SOAK_TIMEOUT) ./...)
+
+.PHONY: bench-peers
+bench-peers: ## the same work by Annals and by other libraries, in turns: a table of rates and ratios (TURNS=51)
+	@printf 'commit %s, ' "$$(git describe --always --dirty)"; $(GO) run ./benchmarks -turns $(TURNS)
 
 .PHONY: fuzz
 fuzz: ## each fuzz test for FUZZTIME=10s
