@@ -93,6 +93,10 @@ func copyProgram(t *testing.T, path string) string {
 	}
 	defer closing(t, from)
 	program := filepath.Join(t.TempDir(), "program")
+	// A process that another test starts meanwhile would inherit the open file for a
+	// moment, in which the program cannot be run.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	to, err := os.OpenFile(program, os.O_CREATE|os.O_WRONLY, 0o755)
 	if err != nil {
 		t.Fatal(err)

@@ -251,7 +251,10 @@ func self(t *testing.T, as *syscall.Credential, args ...string) *exec.Cmd {
 			t.Fatal(err)
 		}
 		program = filepath.Join(dir, "program")
-		if err := os.WriteFile(program, text, 0o755); err != nil {
+		syscall.ForkLock.RLock() // a process that another test starts would inherit the open file
+		err = os.WriteFile(program, text, 0o755)
+		syscall.ForkLock.RUnlock()
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
