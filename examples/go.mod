@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/alecthomas/kong v1.17.0
 	github.com/annals-es/annals v0.0.0
+	github.com/annals-es/annals/postgres v0.0.0
 	github.com/annals-es/annals/sqlite v0.0.0
 	github.com/google/go-cmp v0.7.0
 	github.com/hashicorp/golang-lru/v2 v2.0.7
@@ -15,8 +16,14 @@ require (
 require (
 	github.com/fxamacker/cbor/v2 v2.9.6 // indirect
 	github.com/huandu/go-clone v1.7.3 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/pgx/v5 v5.12.0 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/x448/float16 v0.8.4 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/text v0.41.0 // indirect
 )
 
 require (
@@ -37,6 +44,7 @@ require (
 
 replace (
 	github.com/annals-es/annals => ../
+	github.com/annals-es/annals/postgres => ../postgres
 	github.com/annals-es/annals/sqlite => ../sqlite
 )
 

@@ -18,13 +18,14 @@ import (
 	"github.com/annals-es/annals/persistence"
 	"github.com/annals-es/annals/persistence/cbor"
 	"github.com/annals-es/annals/persistence/zstd"
+	"github.com/annals-es/annals/postgres"
 	"github.com/annals-es/annals/sqlite"
 )
 
 // drivers are what this program is built with, beside memory, json, zlib and
 // aesgcm.
 func drivers() []persistence.Driver {
-	return []persistence.Driver{sqlite.Driver, zstd.Driver, cbor.Driver}
+	return []persistence.Driver{sqlite.Driver, postgres.Driver, zstd.Driver, cbor.Driver}
 }
 
 // Dog is the aggregate.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -18,6 +19,8 @@ import (
 	"github.com/annals-es/annals/application"
 	"github.com/annals-es/annals/examples/githistory/archive"
 	"github.com/annals-es/annals/examples/githistory/git"
+	"github.com/annals-es/annals/persistence"
+	"github.com/annals-es/annals/postgres"
 	"github.com/annals-es/annals/sqlite"
 )
 
@@ -42,7 +45,7 @@ type commands struct {
 type where struct {
 	Repo raw `default:"." help:"The git repository. Default: the current folder." placeholder:"DIR"`
 
-	DB raw `help:"The SQLite database of the events." name:"db" placeholder:"FILE" required:"true"`
+	DB raw `help:"The database of the events: an SQLite file, or a URL of PostgreSQL (postgres://…)." name:"db" placeholder:"FILE|URL" required:"true"`
 }
 
 // raw is an argument as it is. Kong takes strings for UTF-8 and changes those that
@@ -122,11 +125,7 @@ func (w *where) open(
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(string(w.DB)); !create && errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no database %s: run import first", w.DB)
-	}
-	// A mapped file counts as resident memory, and would make that grow with the history.
-	recorder, err := sqlite.Open(ctx, string(w.DB), sqlite.WithMmapSize(0), sqlite.WithReaders(2))
+	recorder, err := openRecorder(ctx, string(w.DB), create)
 	if err != nil {
 		return err
 	}
@@ -142,4 +141,32 @@ func (w *where) open(
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
 	return work(repo, a)
+}
+
+// migrator is a recorder that makes its own tables.
+type migrator interface {
+	persistence.Recorder
+	Migrate(ctx context.Context) error
+	Close() error
+}
+
+// openRecorder opens the database. A file that does not exist is made only if that is
+// wanted.
+func openRecorder(ctx context.Context, db string, create bool) (migrator, error) {
+	if strings.HasPrefix(db, "postgres://") || strings.HasPrefix(db, "postgresql://") {
+		r, err := postgres.Open(ctx, db, postgres.WithApplicationName("githistory"))
+		if err != nil {
+			return nil, err
+		}
+		return r, nil
+	}
+	if _, err := os.Stat(db); !create && errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no database %s: run import first", db)
+	}
+	// A mapped file counts as resident memory, and would make that grow with the history.
+	r, err := sqlite.Open(ctx, db, sqlite.WithMmapSize(0), sqlite.WithReaders(2))
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
