@@ -13,7 +13,21 @@ import (
 // and a change of the one is then no change of the other. Types that encode
 // themselves are not looked into.
 func checkShared(p reflect.Value) error {
-	s := sharing{seen: make(map[uintptr]string), refers: make(map[reflect.Type]bool)}
+	return new(sharing).check(p)
+}
+
+// CheckCopy returns an error if a deep copy of the aggregate would not be like it,
+// because two of its slices share memory, or a pointer points into a slice or into
+// the aggregate: in the copy, to change the one would not be to change the other. A
+// pointer or a map that is there twice is no error. It is for those who keep copies,
+// as a cache does.
+func (t *Type[A]) CheckCopy(a *A) error {
+	s := sharing{again: true}
+	return s.check(reflect.ValueOf(a))
+}
+
+func (s *sharing) check(p reflect.Value) error {
+	s.seen, s.refers = make(map[uintptr]string), make(map[reflect.Type]bool)
 	if err := s.walk(p, p.Type().Elem().String()); err != nil {
 		return err
 	}
@@ -34,6 +48,7 @@ func errShared(a, b string) error {
 // sharing is what a walk through a value has found.
 type sharing struct {
 	blocks []block
+	again  bool                  // a pointer or a map may be there twice
 	seen   map[uintptr]string    // the paths of pointers and maps
 	refers map[reflect.Type]bool // a cache of refersTo
 }
@@ -53,7 +68,7 @@ func (s *sharing) walk(v reflect.Value, path string) error {
 		if v.IsNil() || v.Type().Elem().Size() == 0 {
 			return nil
 		}
-		if err := s.visit(v.Pointer(), path); err != nil {
+		if known, err := s.visit(v.Pointer(), path); known || err != nil {
 			return err
 		}
 		s.add(v.Pointer(), v.Type().Elem().Size(), path)
@@ -84,7 +99,7 @@ func (s *sharing) walkMap(v reflect.Value, path string) error {
 	if v.IsNil() {
 		return nil
 	}
-	if err := s.visit(v.Pointer(), path); err != nil {
+	if known, err := s.visit(v.Pointer(), path); known || err != nil {
 		return err
 	}
 	if !s.refersTo(v.Type().Elem()) {
@@ -110,13 +125,15 @@ func (s *sharing) walkElements(v reflect.Value, path string) error {
 	return nil
 }
 
-// visit notes a pointer, which must be new.
-func (s *sharing) visit(p uintptr, path string) error {
-	if other, ok := s.seen[p]; ok {
-		return errShared(other, path)
+// visit notes a pointer, and reports whether it is known: then that is an error,
+// unless it may be.
+func (s *sharing) visit(p uintptr, path string) (known bool, err error) {
+	other, known := s.seen[p]
+	if known && !s.again {
+		return true, errShared(other, path)
 	}
 	s.seen[p] = path
-	return nil
+	return known, nil
 }
 
 func (s *sharing) add(start, size uintptr, path string) {

@@ -270,7 +270,9 @@ func TestSaveRefusesWhatIsNoAggregateOrThereTwice(t *testing.T) {
 	_, err := s.Save(t.Context(), fido, nil)
 	wantError(t, err, annals.ErrConfiguration, "aggregate 2 is nil")
 	_, err = s.Save(t.Context(), fido, fido)
-	wantError(t, err, annals.ErrInvalidID, "is there twice", `"fido"`)
+	wantError(t, err, annals.ErrConfiguration, "pass each aggregate once", `"fido"`)
+	_, err = s.Save(t.Context(), (*Dog)(nil))
+	wantError(t, err, annals.ErrConfiguration, "aggregate 1 is nil")
 	_, err = s.Save(t.Context(), fido, Dogs.New("fido", Registered{Name: "Fido"}))
 	wantError(t, err, annals.ErrConfiguration, "pass each aggregate once", `"fido"`)
 	if _, err := s.Save(t.Context(), fido); err != nil {

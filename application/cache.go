@@ -20,7 +20,12 @@ type cache struct {
 	entries *lru.Cache[cacheKey, any] // of *cached[A]
 }
 
-type cacheKey struct{ typ, id string }
+// cacheKey names an aggregate. Types that differ, be it by their clocks only, do not
+// share what is loaded by them.
+type cacheKey struct {
+	typ any // a *annals.Type
+	id  string
+}
 
 // cached is an aggregate that only moves forward, by stored events.
 type cached[A any] struct {
@@ -39,7 +44,7 @@ func newCache(size int) *cache {
 // getCached returns a copy of the cached aggregate, after it was taken on by the
 // events that were stored since.
 func (r *Repository[A]) getCached(ctx context.Context, id string) (*A, error) {
-	key := cacheKey{r.typ.Name(), id}
+	key := cacheKey{r.typ, id}
 	entry, ok := r.app.cache.entries.Get(key)
 	if c, same := entry.(*cached[A]); ok && same {
 		a, err := r.forward(ctx, id, c)
@@ -54,7 +59,9 @@ func (r *Repository[A]) getCached(ctx context.Context, id string) (*A, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.app.cache.entries.Add(key, &cached[A]{a: r.copy(a)})
+	if r.mayCopy(a) {
+		r.app.cache.entries.Add(key, &cached[A]{a: r.copy(a)})
+	}
 	return a, nil
 }
 
@@ -85,6 +92,9 @@ func (r *Repository[A]) forward(ctx context.Context, id string, c *cached[A]) (*
 		}
 		if agg.Discarded() {
 			return nil, &annals.NotFoundError{Type: r.typ.Name(), ID: id, Discarded: true}
+		}
+		if !r.mayCopy(a) {
+			return a, nil // nobody else has it
 		}
 		c.a = a
 	}
@@ -123,6 +133,13 @@ func (r *Repository[A]) copy(a *A) *A {
 	}
 	*r.typ.AggregateOf(b) = identity
 	return b
+}
+
+// mayCopy reports whether a copy of the aggregate is like it. One whose slices share
+// memory is not kept in the cache, but loaded each time.
+func (r *Repository[A]) mayCopy(a *A) bool {
+	_, ownCopy := any(a).(cloner[A])
+	return ownCopy || r.flat || r.typ.CheckCopy(a) == nil
 }
 
 // checkCopies returns an error for a type of aggregate that copy might not copy

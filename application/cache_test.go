@@ -391,3 +391,63 @@ func copyIsOwn[T any](t *testing.T, part T, change func(*T)) {
 		t.Errorf("%T: two copies share what they point to", part)
 	}
 }
+
+// board has two slices of the same memory.
+type board struct {
+	annals.Aggregate
+
+	cells []int
+	rows  [][]int
+}
+
+type (
+	started struct{}
+	placed  struct{ Row, Value int }
+)
+
+func (started) Apply(b *board) {
+	b.cells = make([]int, 4)
+	b.rows = [][]int{b.cells[:2], b.cells[2:]}
+}
+func (e placed) Apply(b *board) { b.rows[e.Row][0] = e.Value }
+
+// B34: a copy would have them apart.
+func TestAnAggregateWhosePartsShareMemoryIsNotCached(t *testing.T) {
+	t.Parallel()
+	boards := annals.Define("Board", annals.On[started]("Started"), annals.On[placed]("Placed"))
+	app := open(t, application.WithCache(10)).Application
+	repository := application.NewRepository(app, boards)
+	if _, err := app.Save(t.Context(), boards.New("b", started{})); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		if err := repository.Update(t.Context(), "b", func(b *board) error {
+			annals.Trigger(b, placed{Row: i, Value: i + 1})
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		b, err := repository.Get(t.Context(), "b")
+		if want := [][]int{{1, 0, 0, 0}, {1, 0, 2, 0}}[i]; err != nil || !slices.Equal(b.cells, want) {
+			t.Errorf("cells %v, want %v: %v", b.cells, want, err)
+		}
+	}
+}
+
+// B34: what the one loads has its clock.
+func TestTypesWithOtherClocksShareNoCache(t *testing.T) {
+	t.Parallel()
+	then := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
+	s := open(t, application.WithCache(10))
+	s.register(t, "fido")
+	slow := application.NewRepository(s.Application, Dogs.WithClock(func() time.Time { return then }))
+	if _, err := s.dogs.Get(t.Context(), "fido"); err != nil {
+		t.Fatal(err)
+	}
+	if err := slow.Update(t.Context(), "fido", func(d *Dog) error { return d.AddTrick("sit") }); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := s.dogs.Get(t.Context(), "fido"); err != nil || !d.ModifiedAt().Equal(then) {
+		t.Errorf("modified at %v, want %v: %v", d.ModifiedAt(), then, err)
+	}
+}

@@ -2,7 +2,6 @@ package application
 
 import (
 	"context"
-	"errors"
 
 	"github.com/annals-es/annals"
 )
@@ -47,11 +46,7 @@ func NewDecider[C, S, E any](
 func (d *Decider[C, S]) Handle(ctx context.Context, id string, command C, with ...Source) (S, error) {
 	r := d.repository
 	load := func() (*annals.State[S], error) {
-		s, err := r.Get(ctx, id)
-		if notFound, ok := errors.AsType[*annals.NotFoundError](err); ok && !notFound.Discarded {
-			return r.typ.Begin(id), nil
-		}
-		return s, err
+		return r.GetOrNew(ctx, id, func() *annals.State[S] { return r.typ.Begin(id) })
 	}
 	state, err := r.update(ctx, load, func(s *annals.State[S]) error {
 		events, err := d.decide(command, s.Value())

@@ -68,8 +68,20 @@ func (a *Application) read(
 			if left--; !yield(n, nil) || left == 0 {
 				return
 			}
+			if err := a.over(parent); err != nil { // whatever the recorder has read ahead
+				yield(Notification{}, a.errorf(op, err))
+				return
+			}
 		}
 	}
+}
+
+// over returns an error if the application is closed or the context done.
+func (a *Application) over(ctx context.Context) error {
+	if err := a.usable(); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 // skips reports whether readers do not get the event, see [persistence.SkipUnknown].

@@ -38,7 +38,8 @@ func NewRepository[A any](app *Application, t *annals.Type[A]) *Repository[A] {
 	}
 	if app.cache != nil && err == nil {
 		if r.flat, err = checkCopies[A](); err != nil {
-			err = fmt.Errorf("WithCache, or %s of the environment: %w; give %v a method Clone that returns a copy, a *%[3]v",
+			err = fmt.Errorf("WithCache, or %s of the environment: %w; give %v a method Clone that returns a copy, a *%[3]v "+
+				"(the state of a decider can have none: keep such a part out of it)",
 				keyCache, err, reflect.TypeFor[A]())
 		}
 	}
@@ -67,6 +68,23 @@ func (r *Repository[A]) Get(ctx context.Context, id string) (*A, error) {
 	}
 	if r.snapshots {
 		r.app.snapshots.reached(snapshotJob{r.typ.Name(), id}, r.typ.AggregateOf(a).Version())
+	}
+	return a, nil
+}
+
+// GetOrNew is Get, but returns a new aggregate for an id that is new: what begin
+// returns, which must have that id. A discarded aggregate is still an
+// [*annals.NotFoundError].
+//
+//	counter, err := counters.GetOrNew(ctx, id, func() *Counter { return Counters.New(id, Started{}) })
+func (r *Repository[A]) GetOrNew(ctx context.Context, id string, begin func() *A) (*A, error) {
+	a, err := r.Get(ctx, id)
+	if notFound, ok := errors.AsType[*annals.NotFoundError](err); !ok || notFound.Discarded {
+		return a, err
+	}
+	a = begin()
+	if a == nil || r.typ.AggregateOf(a).ID() != id {
+		return nil, r.app.errorf("get", fmt.Errorf("what GetOrNew is given does not begin %s %q: %w", r.typ.Name(), id, annals.ErrConfiguration))
 	}
 	return a, nil
 }
@@ -128,8 +146,9 @@ func (r *Repository[A]) Events(ctx context.Context, id string) iter.Seq2[annals.
 // Update loads the aggregate, calls decide, and saves, together with further
 // sources such as [Do]. When somebody else saved the aggregate in between, it does
 // all of that again, with growing random pauses, as often as [WithRetries] says;
-// then it returns the conflict. An error of decide is returned as it is, and
-// nothing is saved.
+// then it returns the conflict. A conflict on another stream, of a further source,
+// is returned at once: those are not made anew. An error of decide is returned as it
+// is, and nothing is saved.
 //
 // A save whose outcome is unknown is repeated a few times. If it stays unknown,
 // the error is [annals.ErrOutcomeUnknown]: calling Update again would decide
@@ -155,9 +174,15 @@ func (r *Repository[A]) update(
 			return false, err
 		}
 		_, err = r.app.saveAgain(ctx, append([]Source{r.typ.AggregateOf(a)}, with...)...)
-		return errors.Is(err, annals.ErrVersionConflict), err
+		return isConflictOn(r.typ.AggregateOf(a).ID(), err), err
 	})
 	return a, err
+}
+
+// isConflictOn reports whether somebody else was first on the stream.
+func isConflictOn(id string, err error) bool {
+	conflict, ok := errors.AsType[*annals.VersionConflictError](err)
+	return errors.Is(err, annals.ErrVersionConflict) && (!ok || conflict.StreamID == id)
 }
 
 // loadStored returns the aggregate as it was at a version, or as it is for 0, made

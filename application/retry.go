@@ -24,13 +24,40 @@ const maxRepeats = 3
 // saveAgain is Save, but repeats a save whose outcome is unknown a few times. It is
 // the same events each time, so that what is stored is recognised; a save without
 // events would not be, and is not repeated.
+//
+// When a repeat fails in another way, what became of the first try is still not
+// known. Only a conflict says that it is not stored.
 func (a *Application) saveAgain(ctx context.Context, sources ...Source) (recordings Recordings, err error) {
+	var unknown error
 	for n := 0; ; n++ {
 		recordings, err = a.Save(ctx, sources...)
-		if n == maxRepeats || !errors.Is(err, annals.ErrOutcomeUnknown) ||
-			!slices.ContainsFunc(sources, func(s Source) bool { return len(s.PendingEvents()) > 0 }) {
+		switch {
+		case errors.Is(err, annals.ErrOutcomeUnknown):
+			unknown = err
+		case err == nil || unknown == nil || errors.Is(err, annals.ErrVersionConflict):
 			return recordings, err
+		default:
+			return nil, fmt.Errorf("%w; when it was repeated: %v", unknown, err) //nolint:errorlint // who finds err would take it for what became of the save
 		}
+		if n == maxRepeats || !slices.ContainsFunc(sources, func(s Source) bool { return len(s.PendingEvents()) > 0 }) {
+			return nil, err
+		}
+		if err := pause(ctx, n); err != nil {
+			return nil, fmt.Errorf("%w; before it was repeated: %v", unknown, err) //nolint:errorlint // as above
+		}
+	}
+}
+
+// pause waits before another try, of which n have failed, counted from 0.
+func pause(ctx context.Context, n int) error {
+	longest := min(firstPause<<min(n, 10), lastPause)
+	timer := time.NewTimer(rand.N(longest)) //nolint:gosec // jitter needs no secure randomness
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -55,7 +82,6 @@ func (a *Application) Retry(ctx context.Context, work func(ctx context.Context) 
 }
 
 func (a *Application) retry(ctx context.Context, try func() (again bool, err error)) error {
-	pause := firstPause
 	for n := 0; ; n++ {
 		again, err := try()
 		if !again {
@@ -64,13 +90,8 @@ func (a *Application) retry(ctx context.Context, try func() (again bool, err err
 		if n == a.retries {
 			return fmt.Errorf("application %s: gave up after %d tries: %w", a.name, n+1, err)
 		}
-		timer := time.NewTimer(rand.N(pause)) //nolint:gosec // jitter needs no secure randomness
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return fmt.Errorf("application %s: %w while waiting to try again after: %w", a.name, ctx.Err(), err)
+		if e := pause(ctx, n); e != nil {
+			return fmt.Errorf("application %s: %w while waiting to try again after: %w", a.name, e, err)
 		}
-		pause = min(2*pause, lastPause)
 	}
 }

@@ -2,7 +2,6 @@ package application
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 
@@ -39,6 +38,9 @@ func (a *Application) Save(ctx context.Context, sources ...Source) (Recordings, 
 	}
 	defer a.saves.Done()
 	s, err := a.prepare(ctx, sources)
+	if err == nil && s.join == nil && ctx.Value(doing{}) == a {
+		err = fmt.Errorf("a Do has to save in the transaction that it is given, or to leave it to the save that it is part of: %w", annals.ErrConfiguration)
+	}
 	if err == nil && (len(s.recordings) > 0 || s.batch.Do != nil) {
 		err = a.record(ctx, s)
 	}
@@ -67,7 +69,7 @@ type save struct {
 func (a *Application) prepare(ctx context.Context, sources []Source) (*save, error) {
 	s := new(save)
 	for i, source := range sources {
-		if source == nil {
+		if v := reflect.ValueOf(source); source == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 			return nil, fmt.Errorf("aggregate %d is nil: %w", i+1, annals.ErrConfiguration)
 		}
 		if step, ok := source.(step); ok {
@@ -87,6 +89,9 @@ func (a *Application) prepare(ctx context.Context, sources []Source) (*save, err
 			s.recordings = append(s.recordings, Notification{Event: e})
 		}
 	}
+	if do := s.batch.Do; do != nil {
+		s.batch.Do = func(ctx context.Context, tx any) error { return do(context.WithValue(ctx, doing{}, a), tx) }
+	}
 	return s, checkSources(sources, &s.batch)
 }
 
@@ -96,12 +101,16 @@ func checkSources(sources []Source, b *persistence.Batch) error {
 	if len(sources) < 2 {
 		return nil
 	}
-	err := b.Check()
-	if conflict, ok := errors.AsType[*annals.VersionConflictError](err); ok {
-		return fmt.Errorf("stream %q is there twice, with versions that do not follow each other; pass each aggregate once: %w",
-			conflict.StreamID, annals.ErrConfiguration)
+	last := make(map[string]int64)
+	for i := range b.Events {
+		e := &b.Events[i]
+		if version, ok := last[e.StreamID]; ok && e.Version != version+1 {
+			return fmt.Errorf("stream %q is there twice, with versions that do not follow each other; pass each aggregate once: %w",
+				e.StreamID, annals.ErrConfiguration)
+		}
+		last[e.StreamID] = e.Version
 	}
-	return err
+	return b.Check()
 }
 
 // record stores the save, and starts what follows a save.
@@ -134,6 +143,9 @@ func (a *Application) store(ctx context.Context, s *save) ([]int64, error) {
 	return recorder.RecordTx(ctx, s.join.tx, s.batch)
 }
 
+// doing is the key of the application whose save the context's Do is part of.
+type doing struct{}
+
 // step is a source that has no events, but a say in how the others are stored.
 type step interface{ addTo(s *save) error }
 
@@ -154,6 +166,10 @@ func (noEvents) CollectEvents() []annals.Event { return nil }
 //		_, err := tx.ExecContext(ctx, `UPDATE kennel SET dogs = dogs + 1`)
 //		return err
 //	}))
+//
+// While it runs, the recorder waits for it: it must not save by the application, which
+// gives [annals.ErrConfiguration] if it uses the context that it was given. Reads do
+// not see what the save writes.
 //
 // The save gives [annals.ErrUnsupported] on a recorder with other transactions,
 // or with none; a function whose Tx is any is called there, with nil. Several are
@@ -201,9 +217,8 @@ func (d do) addTo(s *save) error { //nolint:unparam // it is a step
 // their events. A version conflict leaves the transaction usable.
 //
 // A snapshot that such a save asks for is taken when the aggregate is loaded or
-// saved the next time after the commit. With [WithHashChain] a transaction may have
-// one save of a stream: a second one gives a version conflict. The save gives
-// [annals.ErrUnsupported] on a recorder that cannot do it.
+// saved the next time after the commit. The save gives [annals.ErrUnsupported] on a
+// recorder that cannot do it.
 func Join(tx any) Source { return join{tx: tx} }
 
 type join struct {

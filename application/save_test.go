@@ -3,6 +3,7 @@ package application_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -89,12 +90,103 @@ func TestUpdateGivesUpASaveWhoseOutcomeStaysUnknown(t *testing.T) {
 	}
 }
 
+// A repeat that fails in another way says nothing about the first try.
+func TestAnUnknownOutcomeStaysUnknown(t *testing.T) {
+	t.Parallel()
+	r, faults := annalstest.NewFaulty(t, memory.New())
+	s := open(t, application.WithRecorder(r))
+	s.register(t, "fido")
+	faults.OnRecord(annalstest.LostAnswer(), annalstest.Before(errKnown))
+	err := s.dogs.Update(t.Context(), "fido", func(d *Dog) error { return d.AddTrick("sit") })
+	wantError(t, err, annals.ErrOutcomeUnknown, "school", errKnown.Error())
+	if errors.Is(err, errKnown) {
+		t.Errorf("%v: the caller would take it for what became of the save", err)
+	}
+}
+
+func TestAnUnknownOutcomeStaysUnknownWhenTheContextEnds(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &silent{Recorder: memory.New(), onSave: cancel}
+	s := open(t, application.WithRecorder(r))
+	s.register(t, "fido")
+	r.silent = true
+	err := s.dogs.Update(ctx, "fido", func(d *Dog) error { return d.AddTrick("sit") })
+	wantError(t, err, annals.ErrOutcomeUnknown, "school", context.Canceled.Error())
+	if errors.Is(err, context.Canceled) || r.saves != 1 {
+		t.Errorf("%v after %d saves: the caller would take it for what became of the save", err, r.saves)
+	}
+}
+
+// A conflict that deciding again would not cure.
+func TestUpdateReturnsAConflictOnAnotherStream(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	s.register(t, "fido")
+	s.register(t, "rex")
+	rex, err := s.dogs.Get(t.Context(), "rex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.dogs.Update(t.Context(), "rex", func(d *Dog) error { return d.AddTrick("roll") }); err != nil {
+		t.Fatal(err)
+	}
+	if err := rex.AddTrick("sit"); err != nil {
+		t.Fatal(err)
+	}
+	decided := 0
+	err = s.dogs.Update(t.Context(), "fido", func(d *Dog) error { decided++; return d.AddTrick("sit") }, rex)
+	wantError(t, err, annals.ErrVersionConflict, `"rex"`)
+	if decided != 1 {
+		t.Errorf("decided %d times", decided)
+	}
+}
+
+func TestGetOrNew(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	s.register(t, "fido")
+	begin := func(id string) func() *Dog { return func() *Dog { return Dogs.New(id, Registered{Name: "new"}) } }
+	for id, name := range map[string]string{"fido": "fido", "rex": "new"} {
+		if d, err := s.dogs.GetOrNew(t.Context(), id, begin(id)); err != nil || d.ID() != id || d.Name != name {
+			t.Errorf("%s: %+v, %v", id, d, err)
+		}
+	}
+	_, err := s.dogs.GetOrNew(t.Context(), "rex", begin("max"))
+	wantError(t, err, annals.ErrConfiguration, `Dog "rex"`)
+	_, err = s.dogs.GetOrNew(t.Context(), "rex", func() *Dog { return nil })
+	wantError(t, err, annals.ErrConfiguration, `Dog "rex"`)
+	_, err = s.dogs.GetOrNew(t.Context(), "", begin("max"))
+	wantError(t, err, annals.ErrInvalidID)
+}
+
+// The recorder waits for a Do.
+func TestADoMayReadAndMustNotSave(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	s.register(t, "fido")
+	rex := Dogs.New("rex", Registered{Name: "Rex"})
+	_, err := s.Save(t.Context(), rex, application.Do(func(ctx context.Context, _ any) error {
+		d, err := s.dogs.Get(ctx, "fido")
+		if err != nil || d.Name != "fido" {
+			t.Errorf("%+v, %v", d, err)
+		}
+		_, err = s.Save(ctx, Dogs.New("max", Registered{Name: "Max"}))
+		return err
+	}))
+	wantError(t, err, annals.ErrConfiguration, "Do")
+	if _, err := s.Save(t.Context(), rex); err != nil {
+		t.Error(err)
+	}
+}
+
 // silent does not say whether it stored a save, if silent is true.
 type silent struct {
 	*memory.Recorder
 
 	silent bool
 	saves  int
+	onSave func()
 }
 
 func (r *silent) Record(ctx context.Context, b persistence.Batch) ([]int64, error) {
@@ -103,6 +195,9 @@ func (r *silent) Record(ctx context.Context, b persistence.Batch) ([]int64, erro
 		return positions, err
 	}
 	r.saves++
+	if r.onSave != nil {
+		r.onSave()
+	}
 	return nil, fmt.Errorf("no answer: %w", annals.ErrOutcomeUnknown)
 }
 

@@ -15,6 +15,7 @@ import (
 // Recorder keeps events in memory; they are gone when the process ends. It gives
 // every guarantee of a recorder but durability. It is safe for concurrent use.
 type Recorder struct {
+	saving    sync.Mutex // held by a save from begin to end; before mu
 	mu        sync.RWMutex
 	log       []persistence.Notification // the event at position p is log[p-1]; only appended to
 	streams   map[string]*stream
@@ -79,8 +80,35 @@ func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, er
 	if err := b.Check(); err != nil {
 		return nil, err
 	}
+	r.saving.Lock()
+	defer r.saving.Unlock()
+	if positions, err := r.check(ctx, &b); err != nil || positions != nil {
+		return positions, err
+	}
+	if b.Do != nil {
+		if err := b.Do(ctx, nil); err != nil { // it may read
+			return nil, err
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.closed {
+		return nil, annals.ErrClosed
+	}
+	if t := b.Tracking; t != nil {
+		r.tracking[t.Name] = t.Position
+	}
+	if b.Fresh != nil {
+		*b.Fresh = true
+	}
+	return r.append(b.Events), nil
+}
+
+// check returns the positions of the batch if it is stored already, or the error that
+// it does not fit to what is stored. That does not change until the save is done.
+func (r *Recorder) check(ctx context.Context, b *persistence.Batch) ([]int64, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
 	if err := r.usable(ctx); err != nil {
 		return nil, err
 	}
@@ -95,18 +123,7 @@ func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, er
 			return nil, &annals.TrackingConflictError{Name: t.Name, Position: t.Position, Actual: actual}
 		}
 	}
-	if b.Do != nil {
-		if err := b.Do(ctx, nil); err != nil {
-			return nil, err
-		}
-	}
-	if t := b.Tracking; t != nil {
-		r.tracking[t.Name] = t.Position
-	}
-	if b.Fresh != nil {
-		*b.Fresh = true
-	}
-	return r.append(b.Events), nil
+	return nil, nil
 }
 
 func (r *Recorder) usable(ctx context.Context) error {

@@ -11,7 +11,9 @@ import (
 // an upper bound of q end it as well.
 func Follow(ctx context.Context, r LogRecorder, q LogQuery) iter.Seq2[Notification, error] {
 	return func(yield func(Notification, error) bool) {
-		for q := q; ; {
+		q := q
+		q.After = max(q.After, 0) // to wait behind a position that no event has would not wait
+		for {
 			for n, err := range catchUp(ctx, r, &q) {
 				if !yield(n, err) || err != nil {
 					return

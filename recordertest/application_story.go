@@ -1,18 +1,23 @@
 package recordertest
 
 import (
+	"context"
+	"errors"
+	"iter"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/application"
+	"github.com/annals-es/annals/persistence"
 )
 
 func storyChecks() []check {
 	return []check{
 		{"events carry what the context says, and a story is read back", "B37", Features{}, checkStory},
 		{"a story is followed while it goes on", "B37, B40", Features{}, checkStoryGoesOn},
+		{"who reads gets nothing after the context ended, or the application was closed", "B39, B40", Features{}, checkReadEnds},
 	}
 }
 
@@ -95,5 +100,54 @@ func checkStoryGoesOn(t *testing.T, s *store) {
 	want := []string{"ada Wallet.Opened", "ada Wallet.Paid", "ada Wallet.Paid", "eve Wallet.Opened"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("what follows differs (-want +got):\n%s", d)
+	}
+}
+
+// checkReadEnds has events that a recorder has read ahead.
+func checkReadEnds(t *testing.T, s *store) {
+	ctx, r := s.setup(t)
+	b := openBank(ctx, t, r)
+	b.open(ctx, t, "ada", 9)
+	type reader func(context.Context, ...application.ReadOption) iter.Seq2[application.Notification, error]
+	ends := func(ctx context.Context, name string, read reader, end func(), want error) {
+		t.Helper()
+		events := 0
+		for _, err := range read(ctx) {
+			switch {
+			case err == nil && events == 0:
+				end()
+			case err == nil:
+				t.Errorf("%s: an event after the end", name)
+			case !errors.Is(err, want):
+				t.Errorf("%s: %v, want %v", name, err, want)
+			}
+			if events++; err != nil {
+				return
+			}
+		}
+		t.Errorf("%s: no error after the end", name)
+	}
+	for name, read := range map[string]reader{"subscribe": b.Subscribe, "notifications": b.Notifications} {
+		own, cancel := context.WithCancel(ctx)
+		ends(own, name, read, cancel, context.Canceled)
+	}
+	for i := range 2 {
+		other := openBank(ctx, t, r)
+		read := reader(other.Subscribe)
+		if i == 1 {
+			read = other.Notifications
+		}
+		ends(ctx, "close", read, func() { closeApplication(t, other.Application) }, annals.ErrClosed)
+	}
+	own, cancel := context.WithCancel(ctx)
+	events := 0
+	for _, err := range r.ReadLog(own, persistence.LogQuery{}) {
+		if events++; err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("read: %v", err)
+		}
+		cancel()
+	}
+	if cancel(); events != 2 {
+		t.Errorf("read: %d events and errors after a cancellation, want one of each", events)
 	}
 }

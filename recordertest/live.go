@@ -22,6 +22,7 @@ func liveChecks() []check {
 		{"a follower catches up, then follows", "B40", Features{}, checkFollow},
 		{"a follower gets what was saved after it caught up and before it waits", "B40", Features{}, checkFollowGap},
 		{"a follower of topics does not spin on others", "B18, B40", Features{}, checkFollowTopics},
+		{"a follower from before the first position waits for it", "B40", Features{}, checkFollowBefore},
 		{"a follower ends at its limit and at its last position", "B40", Features{}, checkFollowBounds},
 		{"a follower ends with the error of its context, and with ErrClosed", "B39, B40", Features{}, checkFollowEnds},
 	}
@@ -275,6 +276,26 @@ func checkFollowTopics(t *testing.T, s *store) {
 	equal(t, "the follower", got, m.readLog(q))
 	if len(asked) != 50 {
 		t.Errorf("Wait was called %d times for 50 events", len(asked))
+	}
+}
+
+func checkFollowBefore(t *testing.T, s *store) {
+	ctx, r := s.setup(t)
+	asked := 0
+	w := &waits{r, func(after int64) {
+		if asked++; after < 0 {
+			t.Fatalf("Wait after %d, which need not wait", after)
+		}
+		record(ctx, t, r, event("a", 1))
+	}}
+	for n, err := range persistence.Follow(ctx, w, persistence.LogQuery{After: -5}) {
+		if err != nil || n.Version != 1 {
+			t.Fatalf("%+v, %v", n, err)
+		}
+		break
+	}
+	if asked != 1 {
+		t.Errorf("Wait was called %d times for an event", asked)
 	}
 }
 

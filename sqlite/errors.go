@@ -109,7 +109,7 @@ func (c *config) mayBeStored(err error) bool {
 // happen. After other failures it may have.
 func (c *config) isRefused(err error) bool {
 	switch c.primaryCode(err) {
-	case codeFull, codeBusy, codeReadOnly:
+	case codeFull, codeBusy, codeReadOnly, codeConstraint: // the last: of the caller's own tables, checked at the end
 		return true
 	default:
 		return false

@@ -147,6 +147,10 @@ func (r *Recorder) read(
 				return
 			}
 			for i := range chunk {
+				if i > 0 && ctx.Err() != nil {
+					yield(&persistence.Notification{}, errorf(ctx.Err()))
+					return
+				}
 				if !yield(&chunk[i], nil) {
 					return
 				}

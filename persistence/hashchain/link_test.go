@@ -70,21 +70,23 @@ func TestTheNextHashCoversWhatHasNone(t *testing.T) {
 	save(t, r, event("a", 2), event("a", 3))
 	save(t, l, event("a", 4))
 	save(t, l, event("a", 5))
-	report, err := hashchain.Verify(t.Context(), r, hashchain.Config{HashedFrom: 4})
+	report, err := hashchain.Verify(t.Context(), r, hashchain.Config{HashedFrom: 4, Unhashed: []int64{2, 3}})
 	if err != nil || report.Unhashed != 2 || report.LastUnhashed != 3 {
 		t.Errorf("%+v, %v", report, err)
 	}
-	report, err = hashchain.Verify(t.Context(), r, hashchain.Config{HashedFrom: 3})
+	report, err = hashchain.Verify(t.Context(), r, hashchain.Config{HashedFrom: 3, Unhashed: []int64{2}})
 	if !errors.Is(err, hashchain.ErrBroken) || report.Found != 1 || report.Problems[0].Position != 3 {
 		t.Errorf("%+v, %v", report, err)
 	}
-	report, err = hashchain.Verify(t.Context(), r, hashchain.Config{})
-	if !errors.Is(err, hashchain.ErrBroken) || report.Found != 2 || report.Problems[0].Kind != hashchain.Unhashed {
-		t.Errorf("%+v, %v", report, err)
+	for _, from := range []int64{0, 1, 4} { // the rule for a stream that has a hash is there below it, too
+		report, err = hashchain.Verify(t.Context(), r, hashchain.Config{HashedFrom: from})
+		if !errors.Is(err, hashchain.ErrBroken) || report.Found != 2 || report.Problems[0].Kind != hashchain.Unhashed {
+			t.Errorf("from %d: %+v, %v", from, report, err)
+		}
 	}
 	log := logOf(t, r)
 	log[2].State = []byte("changed")
-	report, err = hashchain.Verify(t.Context(), &tampered{log: log}, hashchain.Config{HashedFrom: 4})
+	report, err = hashchain.Verify(t.Context(), &tampered{log: log}, hashchain.Config{HashedFrom: 4, Unhashed: []int64{2, 3}})
 	if !errors.Is(err, hashchain.ErrBroken) || report.Found != 1 || report.Problems[0].Version != 4 {
 		t.Errorf("%+v, %v", report, err)
 	}

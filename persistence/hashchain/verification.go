@@ -132,7 +132,7 @@ func newVerification(cfg *Config) *verification {
 // read reads the log up to a position, and returns when all of it is hashed.
 func (v *verification) read(ctx context.Context, r persistence.LogRecorder, last int64) error {
 	for _, w := range v.workers {
-		v.running.Go(func() { w.run(v.cfg.HashedFrom) })
+		v.running.Go(func() { w.run(v.cfg) })
 	}
 	defer func() { // also if the recorder or Progress panics
 		for _, w := range v.workers {
@@ -243,21 +243,21 @@ func (v *verification) release(j *job) {
 }
 
 // run hashes the events of all jobs.
-func (w *worker) run(from int64) {
+func (w *worker) run(cfg *Config) {
 	for j := range w.jobs {
 		for i := range j.events {
-			j.hashes[i] = w.hash(&j.events[i], from)
+			j.hashes[i] = w.hash(&j.events[i], cfg)
 		}
 		j.done <- struct{}{}
 	}
 }
 
 // hash follows a chain to an event.
-func (w *worker) hash(e *event, from int64) (hash [Size]byte) {
+func (w *worker) hash(e *event, cfg *Config) (hash [Size]byte) {
 	s := e.stream
-	must := s.hashed
-	if from > 0 {
-		must = e.Position >= from
+	must := s.hashed || cfg.HashedFrom > 0 && e.Position >= cfg.HashedFrom
+	if must && len(e.Hash) == 0 && slices.Contains(cfg.Unhashed, e.Position) {
+		must = false
 	}
 	var wrong Kind
 	hash, wrong, w.buf = s.next(w.buf, &e.StoredEvent, must)

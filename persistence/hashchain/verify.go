@@ -138,13 +138,16 @@ type Config struct {
 	Log *LogHead
 	// Heads are heads of streams that were noted. Defaults to none.
 	Heads []Head
-	// HashedFrom is a position from which on every event must have a hash, and before
-	// which none must. For a log that had the chain from the beginning it is 1; for an
-	// older one, the position after [Report.LastUnhashed]. Without it, who removes all
-	// hashes of a stream is only found by a head that was noted, and only if he also
-	// changed what is stored. Defaults to 0: an event must have a hash if one before
-	// it in its stream has one.
+	// HashedFrom is a position from which on every event must have a hash. For a log
+	// that had the chain from the beginning it is 1; for an older one, the position
+	// after [Report.LastUnhashed]. Without it, who removes all hashes of a stream is
+	// only found by a head that was noted, and only if he also changed what is stored.
+	// Defaults to 0. An event must also have a hash if one before it in its stream has
+	// one.
 	HashedFrom int64
+	// Unhashed are the positions of events that have no hash and were looked at: a
+	// program without the chain saved them. Defaults to none.
+	Unhashed []int64
 }
 
 // Verify follows the chains of all streams of a log, up to its present end, and
