@@ -102,7 +102,7 @@ func (r *Recorder) read(
 		})
 		return dst, more, r.errorf(ctx, "read", err)
 	}
-	return r.buffers.Read(chunk.Bound(int64(limit)), fetch)
+	return r.buffers.Read(ctx, chunk.Bound(int64(limit)), fetch)
 }
 
 // scanner scans the rows of queries for events, in the binary format.

@@ -600,3 +600,35 @@ func TestNewWaitsForAConnectionNoLongerThanItsContext(t *testing.T) {
 		t.Errorf("once there is a connection: %v", err)
 	}
 }
+
+// A constraint of the caller's own tables may be checked by the commit only.
+func TestACommitThatAConstraintRefusesIsNoUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	path := create(t)
+	db := openDB(t, "file:"+path+"?_pragma=foreign_keys(1)")
+	r, err := sqlite.New(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing(t, r)
+	for _, statement := range []string{
+		"CREATE TABLE kennels (id INTEGER PRIMARY KEY)",
+		"CREATE TABLE places (kennel INTEGER REFERENCES kennels (id) DEFERRABLE INITIALLY DEFERRED)",
+	} {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := ownStatement("INSERT INTO places (kennel) VALUES (7)")
+	refused.Events = batch(event("a", 1)).Events
+	_, err = r.Record(t.Context(), refused)
+	if err == nil || errors.Is(err, annals.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "FOREIGN KEY") {
+		t.Errorf("got %v, want what the constraint says", err)
+	}
+	if positions, err := r.Record(t.Context(), batch(event("a", 1))); err != nil || len(positions) != 1 {
+		t.Errorf("the next save: %v, %v", positions, err)
+	}
+	if n := count(t, r); n != 1 {
+		t.Errorf("%d events, want 1", n)
+	}
+}

@@ -7,19 +7,11 @@ import (
 	"errors"
 	"iter"
 	"math"
-	"sync"
 	"time"
 
 	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/internal/chunk"
 	"github.com/annals-es/annals/persistence"
-)
-
-// A read is cut into queries of at most so many rows and bytes of state. Between
-// them nothing is held: no transaction that would keep the WAL from being reused,
-// no connection, no lock.
-const (
-	maxRows  = 1000
-	maxBytes = 4 << 20
 )
 
 // ReadStream yields events of a stream.
@@ -32,7 +24,7 @@ func (r *Recorder) readStream(
 	ctx context.Context, streamID string, q *persistence.StreamQuery, tx *sql.Tx,
 ) iter.Seq2[persistence.StoredEvent, error] {
 	return func(yield func(persistence.StoredEvent, error) bool) {
-		after, upTo, left := max(q.After, 0), bound(q.UpTo), bound(int64(q.Limit))
+		after, upTo, left := max(q.After, 0), chunk.Bound(q.UpTo), chunk.Bound(int64(q.Limit))
 		next := func(ctx context.Context, limit int64) (*sql.Rows, error) {
 			args := []any{streamID, after, upTo, limit}
 			if tx != nil { // whose statements are not to be interrupted
@@ -59,7 +51,7 @@ func (r *Recorder) readStream(
 // stream, and a verification must see it.
 func (r *Recorder) ReadLog(ctx context.Context, q persistence.LogQuery) iter.Seq2[persistence.Notification, error] {
 	return func(yield func(persistence.Notification, error) bool) {
-		after, upTo, left := q.After, bound(q.UpTo), bound(int64(q.Limit))
+		after, upTo, left := q.After, chunk.Bound(q.UpTo), chunk.Bound(int64(q.Limit))
 		if after <= 0 {
 			after = math.MinInt64
 		}
@@ -105,14 +97,6 @@ func place(with bool) int {
 	return 0
 }
 
-// bound returns a limit as a number that is one in SQL as well.
-func bound(n int64) int64 {
-	if n <= 0 {
-		return math.MaxInt64
-	}
-	return n
-}
-
 // source is where rows are read from.
 type source struct {
 	tx    *sql.Tx // the caller's transaction; no other connection is then used. Nil: the recorder's own connections
@@ -130,55 +114,34 @@ func (r *Recorder) read(
 		usable = func() error { return r.usableTx(ctx, tx) }
 		errorf = func(err error) error { return r.errorfOn(ctx, tx, "read", err) }
 	}
-	return func(yield func(*persistence.Notification, error) bool) {
-		buffer := r.buffers.get()
-		used := 0
-		defer func() { r.buffers.put(buffer, used) }()
-		for left > 0 {
-			err := usable()
-			more := false
-			if err == nil {
-				*buffer, more, err = r.readChunk(ctx, s, (*buffer)[:0], min(left, maxRows), from, next)
-			}
-			chunk := *buffer
-			used = max(used, len(chunk))
-			if err != nil {
-				yield(&persistence.Notification{}, errorf(err))
-				return
-			}
-			for i := range chunk {
-				if i > 0 && ctx.Err() != nil {
-					yield(&persistence.Notification{}, errorf(ctx.Err()))
-					return
-				}
-				if !yield(&chunk[i], nil) {
-					return
-				}
-			}
-			if !more {
-				return
-			}
-			left -= int64(len(chunk))
+	fetch := func(dst []persistence.Notification, limit int64) (_ []persistence.Notification, more bool, err error) {
+		if err = usable(); err == nil {
+			dst, more, err = r.readChunk(ctx, s, dst, limit, from, next)
 		}
+		if err != nil {
+			return dst, false, errorf(err)
+		}
+		return dst, more, nil
 	}
+	return r.buffers.Read(ctx, left, fetch)
 }
 
 // readChunk appends the rows of one query; more says whether there may be
 // others.
 func (r *Recorder) readChunk(
-	ctx context.Context, s *scanner, chunk []persistence.Notification, limit int64, from source,
+	ctx context.Context, s *scanner, dst []persistence.Notification, limit int64, from source,
 	next func(ctx context.Context, limit int64) (*sql.Rows, error),
 ) (_ []persistence.Notification, more bool, err error) {
 	if from.tx == nil {
 		ctx, err = r.reading(ctx, from.brief)
 		if err != nil {
-			return chunk, false, err
+			return dst, false, err
 		}
 		defer r.readingDone()
 	}
 	rows, err := next(ctx, limit)
 	if err != nil {
-		return chunk, false, err
+		return dst, false, err
 	}
 	defer func() {
 		if e := rows.Close(); err == nil {
@@ -186,16 +149,16 @@ func (r *Recorder) readChunk(
 		}
 	}()
 	for size := 0; rows.Next(); {
-		chunk = append(chunk, persistence.Notification{})
-		n := &chunk[len(chunk)-1]
+		dst = append(dst, persistence.Notification{})
+		n := &dst[len(dst)-1]
 		if err := s.scan(rows, n); err != nil {
-			return chunk, false, err
+			return dst, false, err
 		}
-		if size += len(n.State); size > maxBytes {
-			return chunk, true, nil
+		if size += len(n.State); size > chunk.MaxBytes {
+			return dst, true, nil
 		}
 	}
-	return chunk, int64(len(chunk)) == limit, rows.Err()
+	return dst, int64(len(dst)) == limit, rows.Err()
 }
 
 // reading waits for a connection, until readingDone is called, and returns the
@@ -222,22 +185,6 @@ func (r *Recorder) readingDone() {
 	if r.readers != nil {
 		<-r.readers
 	}
-}
-
-// buffers keeps the memory of chunks for the next ones.
-type buffers struct{ pool sync.Pool }
-
-func (b *buffers) get() *[]persistence.Notification {
-	if buffer, ok := b.pool.Get().(*[]persistence.Notification); ok {
-		return buffer
-	}
-	return new([]persistence.Notification)
-}
-
-// put takes a buffer back, of which so many places were used.
-func (b *buffers) put(buffer *[]persistence.Notification, used int) {
-	clear((*buffer)[:used]) // what was read is the reader's
-	b.pool.Put(buffer)
 }
 
 // scanner scans rows, one after the other. It scans into values of any type: for

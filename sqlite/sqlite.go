@@ -24,6 +24,7 @@ import (
 	_ "modernc.org/sqlite" // the driver named "sqlite"
 
 	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/internal/chunk"
 	"github.com/annals-es/annals/persistence"
 )
 
@@ -41,7 +42,7 @@ type Recorder struct {
 	stmts    prepared    // there once ready is true
 	prepared []*sql.Stmt // all that were prepared, for Close
 	lock     string      // a statement that takes the write lock, if BEGIN does not
-	buffers  buffers
+	buffers  chunk.Buffers
 	readers  chan struct{} // has room for as many as may read; nil for the caller's own database
 
 	mu      sync.Mutex

@@ -3,6 +3,7 @@
 package chunk
 
 import (
+	"context"
 	"iter"
 	"math"
 	"sync"
@@ -43,9 +44,10 @@ func (b *Buffers) put(buffer *[]persistence.Notification, used int) {
 
 // Read yields the rows of query after query, until so many are read, or until fetch
 // says that there are no more. Fetch appends the rows of one query, at most limit, to
-// dst. The notification that is yielded is overwritten by a later one.
+// dst. The notification that is yielded is overwritten by a later one. Once the context
+// has ended, nothing that was fetched before is yielded but its error.
 func (b *Buffers) Read(
-	left int64, fetch func(dst []persistence.Notification, limit int64) (_ []persistence.Notification, more bool, err error),
+	ctx context.Context, left int64, fetch func(dst []persistence.Notification, limit int64) (_ []persistence.Notification, more bool, err error),
 ) iter.Seq2[*persistence.Notification, error] {
 	return func(yield func(*persistence.Notification, error) bool) {
 		buffer := b.get()
@@ -60,6 +62,10 @@ func (b *Buffers) Read(
 				return
 			}
 			for i := range chunk {
+				if err := ctx.Err(); i > 0 && err != nil {
+					yield(&persistence.Notification{}, err)
+					return
+				}
 				if !yield(&chunk[i], nil) {
 					return
 				}
