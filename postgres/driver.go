@@ -2,7 +2,10 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/annals-es/annals/persistence"
 )
@@ -55,16 +58,19 @@ var Driver = persistence.Driver{
 	},
 	Recorder: func(ctx context.Context, s *persistence.Settings) (persistence.Recorder, error) {
 		opts := optionsOf(s)
-		url := s.Text(settingURL, "")
-		if url == "" {
-			s.Fail(settingURL, "is not set: it is of the form postgres://user:password@host:5432/database")
+		url, key, ok := s.Lookup(settingURL)
+		switch {
+		case !ok:
+			s.Fail(settingURL, "is not set: it is of the form "+formOfURL)
+		case !isURL(url):
+			s.Fail(settingURL, "cannot be understood: it is of the form "+formOfURL)
 		}
 		if err := s.Err(); err != nil {
 			return nil, err
 		}
 		r, err := Open(ctx, url, opts...)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", key, err)
 		}
 		return r, nil
 	},
@@ -111,10 +117,22 @@ func optionsOf(s *persistence.Settings) []Option {
 		opts = append(opts, WithoutPreparedStatements())
 	}
 	if replica := s.Text(settingReplica, ""); replica != "" {
+		if !isURL(replica) {
+			s.Fail(settingReplica, "cannot be understood: it is of the form "+formOfURL)
+		}
 		opts = append(opts, WithReplica(replica))
 	}
 	if name := s.Text(settingApplicationName, ""); name != "" {
 		opts = append(opts, WithApplicationName(name))
 	}
 	return opts
+}
+
+const formOfURL = "postgres://user:password@host:5432/database"
+
+// isURL reports whether it can be understood. Why not is not told: it may have a
+// password.
+func isURL(url string) bool {
+	_, err := pgxpool.ParseConfig(url)
+	return err == nil
 }

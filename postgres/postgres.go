@@ -332,7 +332,7 @@ func (c *config) connect(url string) (*pgxpool.Pool, error) {
 	}
 	p, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		return fail(errors.New("the URL cannot be understood; it is of the form postgres://user:password@host:5432/database"))
+		return fail(errors.New("the URL cannot be understood; it is of the form " + formOfURL))
 	}
 	if p.ConnConfig.RuntimeParams["application_name"] == "" {
 		p.ConnConfig.RuntimeParams["application_name"] = "annals"

@@ -14,6 +14,7 @@ import (
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/application"
+	"github.com/annals-es/annals/internal/pgserver"
 	"github.com/annals-es/annals/persistence"
 )
 
@@ -41,10 +42,22 @@ func TestEverySettingIsRead(t *testing.T) {
 	dir := t.TempDir()
 	key := base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))
 	environ := []string{"RECORDER=sqlite", "MIGRATE=true", "SQLITE_PATH=" + filepath.Join(dir, "dogs.db"), "CIPHER_KEYS=k1:" + key}
+	onPostgres := []string{
+		"RECORDER=postgres", "MIGRATE=true", "POSTGRES_URL=" + pgserver.TestPrivate(t, pgserver.Config{}).URL("postgres"),
+		"POSTGRES_MAX_CONNS=4", "CIPHER_KEYS=k1:" + key,
+	}
 	defaults := slices.Clone(environ)
 	for _, s := range application.Settings(drivers()...) {
 		if s.Default != "" && s.Key != "RECORDER" && s.Key != "MIGRATE" {
 			defaults = append(defaults, s.Key+"="+s.Default)
+			onPostgres = append(onPostgres, s.Key+"="+s.Default)
+		}
+		environ := environ
+		if strings.HasPrefix(s.Key, "POSTGRES_") {
+			environ = onPostgres
+		}
+		if s.Key == "POSTGRES_APPLICATION_NAME" {
+			continue // any name is one
 		}
 		wrong := "DOGSCHOOL_" + s.Key + "=" + filepath.Join(dir, "no such", "value")
 		err := run(t.Context(), nil, append(slices.Clone(environ), wrong), &bytes.Buffer{})
@@ -52,8 +65,10 @@ func TestEverySettingIsRead(t *testing.T) {
 			t.Errorf("a wrong value of %s: %v", s.Key, err)
 		}
 	}
-	if err := run(t.Context(), nil, defaults, &bytes.Buffer{}); err != nil {
-		t.Errorf("%q: %v", defaults, err)
+	for _, all := range [][]string{defaults, onPostgres} {
+		if err := run(t.Context(), nil, all, &bytes.Buffer{}); err != nil {
+			t.Errorf("%q: %v", all, err)
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/annals-es/annals/examples/githistory/archive"
 	"github.com/annals-es/annals/examples/githistory/gittest"
 	"github.com/annals-es/annals/examples/githistory/history"
+	"github.com/annals-es/annals/internal/pgserver"
 	"github.com/annals-es/annals/sqlite"
 )
 
@@ -101,14 +102,7 @@ func TestOutput(t *testing.T) {
 	t.Parallel()
 	r := gittest.Odd(t)
 	db := filepath.Join(t.TempDir(), "odd.db")
-	on := func(args ...string) []string { return append(args, "--repo", r.Dir, "--db", db) }
-
-	out := must(t, on("import")...)
-	out += must(t, on("import")...)
-	out += must(t, on("verify", "--samples", "1000")...)
-	out += must(t, on("verify", "--samples=0")...)
-	measured := regexp.MustCompile(`in [0-9.]+ seconds, [0-9]+ events/s(, at most [0-9]+ MB of memory)?`)
-	golden(t, "import-verify.golden", measured.ReplaceAllString(out, "in S seconds, E events/s, at most M MB of memory"))
+	importsAndVerifies(t, r, db)
 
 	var shown strings.Builder
 	chain := r.Chain()
@@ -131,6 +125,28 @@ func TestOutput(t *testing.T) {
 		fmt.Fprintf(&shown, "$ githistory show %q\n%s\n", args, must(t, command...))
 	}
 	golden(t, "show.golden", shown.String())
+}
+
+// importsAndVerifies holds what the program prints, whatever the database is.
+func importsAndVerifies(t *testing.T, r *gittest.Repo, db string) {
+	t.Helper()
+	on := func(args ...string) []string { return append(args, "--repo", r.Dir, "--db", db) }
+	out := must(t, on("import")...)
+	out += must(t, on("import")...)
+	out += must(t, on("verify", "--samples", "1000")...)
+	out += must(t, on("verify", "--samples=0")...)
+	measured := regexp.MustCompile(`in [0-9.]+ seconds, [0-9]+ events/s(, at most [0-9]+ MB of memory)?`)
+	golden(t, "import-verify.golden", measured.ReplaceAllString(out, "in S seconds, E events/s, at most M MB of memory"))
+}
+
+func TestOutputOnPostgreSQL(t *testing.T) {
+	t.Parallel()
+	r := gittest.Odd(t)
+	db := pgserver.TestPrivate(t, pgserver.Config{}).URL("postgres")
+	if res := githistory(t, "verify", "--repo", r.Dir, "--db", db); res.code != exitFailure || !strings.Contains(res.stderr, "tables are missing") {
+		t.Errorf("before the first import: %+v", res)
+	}
+	importsAndVerifies(t, r, db)
 }
 
 func TestExitCodes(t *testing.T) {
