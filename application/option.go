@@ -186,6 +186,9 @@ func WithRetries(n int) Option {
 // reading, and so are ciphers that have a setting. A recorder that is opened so is
 // closed with the application.
 //
+// Without RECORDER events are in memory. That is refused if a setting of a recorder's
+// driver is there, or MIGRATE is true: RECORDER was forgotten then, or misspelt.
+//
 // A key is looked for with the name of the application before it: CACHE of
 // "dogschool" is DOGSCHOOL_CACHE, and then CACHE. [Settings] lists the keys. A bad
 // value fails the opening with a [*persistence.SettingError] that names its key.
