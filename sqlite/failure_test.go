@@ -174,6 +174,18 @@ func TestMigrateAgainChangesNothing(t *testing.T) {
 	}
 }
 
+func TestMigrateOfCurrentTablesDoesNotWaitForTheLock(t *testing.T) {
+	t.Parallel()
+	path := create(t)
+	r := open(t, path, sqlite.WithBusyTimeout(time.Millisecond))
+	release := holdLock(t, path)
+	defer release()
+	if err := r.Migrate(t.Context()); err != nil {
+		t.Errorf("there is nothing to migrate: %v", err)
+	}
+	wantError(t, open(t, path, sqlite.WithBusyTimeout(time.Millisecond), sqlite.WithTablePrefix("cats_")).Migrate(t.Context()), persistence.ErrBusy)
+}
+
 func TestSchemaThatDoesNotFitIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ change, says string }{
