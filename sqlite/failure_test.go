@@ -108,6 +108,7 @@ func TestOpenRefuses(t *testing.T) {
 		"a path that is a folder":              {path: dir, want: annals.ErrConfiguration, says: dir},
 		"no path":                              {path: "", want: annals.ErrConfiguration, says: "path"},
 		"a database in memory":                 {path: ":memory:", want: annals.ErrConfiguration, says: "package memory"},
+		"a URI":                                {path: "file:x.db?mode=rwc", want: annals.ErrConfiguration, says: "a URI is not taken, only the path of a file"},
 		"a prefix with a quote":                {path: "x", opts: []sqlite.Option{sqlite.WithTablePrefix(`a"b`)}, want: annals.ErrConfiguration, says: `a\"b`},
 		"a prefix of SQLite's own":             {path: "x", opts: []sqlite.Option{sqlite.WithTablePrefix("sqlite_x")}, want: annals.ErrConfiguration, says: "sqlite_"},
 		"a prefix that is too long":            {path: "x", opts: []sqlite.Option{sqlite.WithTablePrefix(strings.Repeat("a", 33))}, want: annals.ErrConfiguration, says: "32"},
