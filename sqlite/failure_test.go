@@ -133,7 +133,7 @@ func TestMissingTablesAreNamed(t *testing.T) {
 	t.Parallel()
 	r := open(t, filepath.Join(t.TempDir(), "school.db"))
 	_, err := r.Record(t.Context(), batch(event("a", 1)))
-	wantError(t, err, persistence.ErrSchema, "school.db", "Migrate")
+	wantError(t, err, persistence.ErrSchema, "school.db", "Migrate", "MIGRATE=true", "this is another file, schema or table prefix")
 	for _, err := range r.ReadLog(t.Context(), persistence.LogQuery{}) {
 		wantError(t, err, persistence.ErrSchema, "school.db", "Migrate")
 	}
@@ -486,7 +486,7 @@ func TestLockHeldByOthersIsBusy(t *testing.T) {
 		}()
 	}
 	for range savers {
-		wantError(t, <-errs, persistence.ErrBusy, path)
+		wantError(t, <-errs, persistence.ErrBusy, path, "WithBusyTimeout, or SQLITE_BUSY_TIMEOUT")
 	}
 	_, err := r.Record(t.Context(), batch(event("a", 1)))
 	wantError(t, err, persistence.ErrBusy, path)
