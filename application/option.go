@@ -224,7 +224,8 @@ func UpTo(position int64) ReadOption {
 
 // Topics selects events by their stored names, "Dog.Registered"; events that
 // were stored under former names are among them. A topic that no event has selects
-// nothing, and is no error. Default: all.
+// nothing, and is no error. Without topics, as from an empty list, it selects every
+// event. Default: all.
 func Topics(topics ...string) ReadOption {
 	return readOption(func(q *persistence.LogQuery) { q.Topics = append(q.Topics, topics...) })
 }
