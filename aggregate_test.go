@@ -97,10 +97,10 @@ func TestReplayRefusesEventsThatAreOutOfSequence(t *testing.T) {
 		events []annals.Event
 		says   []string
 	}{
-		"a gap":                      {[]annals.Event{own[0], own[2]}, []string{`version 2 of stream "fido"`, `version 3 of stream "fido"`}},
+		"a gap":                      {[]annals.Event{own[0], own[2]}, []string{`version 2 of stream "fido"`, `version 3 of stream "fido": events are missing: if they were stored so, verify the log`}},
 		"a start behind version 1":   {own[1:], []string{`version 1 of stream "fido"`, `version 2 of stream "fido"`}},
 		"the same event twice":       {[]annals.Event{own[0], own[0]}, []string{`version 2 of stream "fido"`, `version 1 of stream "fido"`}},
-		"an event of another stream": {other, []string{`version 1 of stream "fido"`, `version 1 of stream "rex"`}},
+		"an event of another stream": {other, []string{`version 1 of stream "fido"`, `version 1 of stream "rex": they are not those of one stream in order`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

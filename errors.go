@@ -109,10 +109,15 @@ type SequenceError struct {
 	GotVersion  int64
 }
 
-// Error names both events.
+// Error names both events, and says what to do.
 func (e *SequenceError) Error() string {
-	return fmt.Sprintf("annals: replay of %s: out of sequence: expected version %d of stream %q, got version %d of stream %q",
-		e.Type, e.Version, e.StreamID, e.GotVersion, e.GotStreamID)
+	wrong := "they are not those of one stream in order"
+	if e.GotStreamID == e.StreamID && e.GotVersion > e.Version {
+		wrong = "events are missing"
+	}
+	return fmt.Sprintf("annals: replay of %s: out of sequence: expected version %d of stream %q, got version %d of stream %q: "+
+		"%s: if they were stored so, verify the log, and compare it with a backup",
+		e.Type, e.Version, e.StreamID, e.GotVersion, e.GotStreamID, wrong)
 }
 
 // Is reports whether target is [ErrSequence].

@@ -70,8 +70,12 @@ func At(t time.Time) TriggerOption {
 	return triggerOption(func(e *Event) { e.Time = storedTime(t) })
 }
 
-// WithEventID gives the event's unique id, so that a save which is repeated by
-// another process, or after a restart, is recognised. Default: a new UUIDv7.
+// WithEventID gives the event's unique id, so that a save which is repeated by another
+// process, or after a restart, is recognised: at the same version of the same stream,
+// and nowhere else. Who loads the stream anew and decides again saves at the next
+// version, and stores a second event, with the same id. So that a command has its effect
+// once, however often it comes, put the command's id into the event's data, and let the
+// aggregate look for it before it decides. Default: a new UUIDv7.
 func WithEventID(id string) TriggerOption {
 	return triggerOption(func(e *Event) { e.ID = id })
 }

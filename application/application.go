@@ -113,7 +113,7 @@ func open(ctx context.Context, name string, opts []Option) (_ *Application, err 
 		}
 	}
 	if _, _, err := a.recorder.MaxPosition(ctx); err != nil {
-		return nil, err
+		return nil, ofOpen(err)
 	}
 	a.closing, a.cancel = context.WithCancelCause(context.Background())
 	return a, nil
@@ -172,7 +172,18 @@ func (a *Application) errorf(verb string, err error) error {
 	if _, ok := errors.AsType[*Error](err); ok || err == nil {
 		return err
 	}
+	if a.closing.Err() == nil {
+		err = ofOpen(err)
+	}
 	return &Error{Application: a.name, Op: verb, Err: err}
+}
+
+// ofOpen says of an error of an open application what is closed.
+func ofOpen(err error) error {
+	if errors.Is(err, annals.ErrClosed) {
+		return fmt.Errorf("the recorder was closed before the application: %w", err)
+	}
+	return err
 }
 
 // Error says which application could not do what. It unwraps to the reason.

@@ -362,7 +362,31 @@ func TestOpenRefusesBadOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = application.Open(t.Context(), "school", application.WithRecorder(closed))
-	wantError(t, err, annals.ErrClosed)
+	wantError(t, err, annals.ErrClosed, "school: open: the recorder was closed")
+}
+
+// B39, B52.
+func TestWhatIsClosedIsSaid(t *testing.T) {
+	t.Parallel()
+	r := memory.New()
+	s := open(t, application.WithRecorder(r))
+	s.register(t, "fido")
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	const says = "the recorder was closed before the application"
+	_, err := s.Save(t.Context(), Dogs.New("rex", Registered{Name: "Rex"}))
+	wantError(t, err, annals.ErrClosed, "application school: save: "+says)
+	_, err = s.dogs.Get(t.Context(), "fido")
+	wantError(t, err, annals.ErrClosed, "application school: get: "+says)
+	_, err = topics(s.Subscribe(t.Context()))
+	wantError(t, err, annals.ErrClosed, says)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = s.dogs.Get(t.Context(), "fido"); !errors.Is(err, annals.ErrClosed) || strings.Contains(err.Error(), "recorder") {
+		t.Errorf("the application is closed, too: %v", err)
+	}
 }
 
 func TestTwoTypesWithOneTopicPanic(t *testing.T) {

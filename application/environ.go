@@ -85,12 +85,13 @@ func (c *config) complete(ctx context.Context, name string) (owned io.Closer, er
 		c.mapper.Unknown = persistence.UnknownPolicy(slices.Index(policies, s.OneOf(keyUnknown, policies[0], policies...)))
 	}
 	c.snapshotsFrom(s)
+	migrate := s.Bool(keyMigrate, false)
 	var open maker[persistence.Recorder]
 	if c.recorder == nil {
+		c.checkRecorder(s, migrate)
 		open = choose(s, keyRecorder, memory.Driver.Name, drivers,
 			func(d *persistence.Driver) maker[persistence.Recorder] { return d.Recorder })
 	}
-	migrate := s.Bool(keyMigrate, false)
 	if err := s.Err(); err != nil || open == nil {
 		return nil, err
 	}
@@ -109,6 +110,32 @@ func (c *config) complete(ctx context.Context, name string) (owned io.Closer, er
 		return nil, err
 	}
 	return owned, nil
+}
+
+// checkRecorder refuses an environment that says how to store events, and not where:
+// with RECORDER misspelt, they would be in memory, and gone with the program.
+func (c *config) checkRecorder(s *persistence.Settings, migrate bool) {
+	if _, _, ok := s.Lookup(keyRecorder); ok {
+		return
+	}
+	var names []string
+	for i := range c.drivers {
+		d := &c.drivers[i]
+		if d.Recorder == nil || d.Name == memory.Driver.Name {
+			continue
+		}
+		for _, setting := range d.Settings {
+			if _, found, ok := s.Lookup(setting.Key); ok {
+				s.Fail(keyRecorder, "is not set, though "+found+" is: set it to "+d.Name+", or to memory")
+				return
+			}
+		}
+		names = append(names, d.Name)
+	}
+	if migrate {
+		_, found, _ := s.Lookup(keyMigrate)
+		s.Fail(keyRecorder, "is not set, though "+found+" is: set it to "+strings.Join(append(names, memory.Driver.Name), " or "))
+	}
 }
 
 // maker is a part of a driver.

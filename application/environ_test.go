@@ -147,6 +147,39 @@ func wantNoOracle(t *testing.T, err error, environ []string) {
 	}
 }
 
+// B35, B52: events are not stored in memory because RECORDER was misspelt.
+func TestWithoutRecorderNothingElseIsSaidAboutIt(t *testing.T) {
+	t.Parallel()
+	d := keeper(memory.New())
+	for _, c := range []struct {
+		environ []string
+		says    string // the reason; empty if it opens
+	}{
+		{[]string{"RECODER=keeper", "KEEPER_SIZE=2"}, "is not set, though KEEPER_SIZE is: set it to keeper, or to memory"},
+		{[]string{"SCHOOL_KEEPER_SIZE=2"}, "is not set, though SCHOOL_KEEPER_SIZE is: set it to keeper, or to memory"},
+		{[]string{"RECORDER=", "KEEPER_SIZE=2"}, "is not set, though KEEPER_SIZE is: set it to keeper, or to memory"},
+		{[]string{"MIGRATE=true"}, "is not set, though MIGRATE is: set it to keeper or memory"},
+		{[]string{"SCHOOL_MIGRATE=1"}, "is not set, though SCHOOL_MIGRATE is: set it to keeper or memory"},
+		{[]string{"RECORDER=memory", "KEEPER_SIZE=2", "MIGRATE=true"}, ""},
+		{[]string{"SCHOOL_RECORDER=memory", "KEEPER_SIZE=2", "MIGRATE=true"}, ""},
+		{[]string{"MIGRATE=false", "KEEPER_SIZE=", "OTHER_KEEPER_SIZE=2", "ZLIB_LEVEL=1"}, ""},
+	} {
+		t.Run(strings.Join(c.environ, " "), func(t *testing.T) {
+			t.Parallel()
+			if c.says == "" {
+				open(t, application.FromEnviron(c.environ, d))
+				return
+			}
+			_, err := application.Open(t.Context(), "school", application.FromEnviron(c.environ, d))
+			wantError(t, err, annals.ErrConfiguration, "environment: RECORDER "+c.says)
+			if setting, ok := errors.AsType[*persistence.SettingError](err); !ok || setting.Key != "RECORDER" {
+				t.Errorf("got %#v, want a *SettingError of RECORDER", setting)
+			}
+			open(t, application.FromEnviron(c.environ, d), application.WithRecorder(memory.New())) // which says where
+		})
+	}
+}
+
 // B35, B52.
 func TestAnUnknownNameListsTheChoices(t *testing.T) {
 	t.Parallel()

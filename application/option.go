@@ -186,6 +186,9 @@ func WithRetries(n int) Option {
 // reading, and so are ciphers that have a setting. A recorder that is opened so is
 // closed with the application.
 //
+// Without RECORDER events are in memory. That is refused if a setting of a recorder's
+// driver is there, or MIGRATE is true: RECORDER was forgotten then, or misspelt.
+//
 // A key is looked for with the name of the application before it: CACHE of
 // "dogschool" is DOGSCHOOL_CACHE, and then CACHE. [Settings] lists the keys. A bad
 // value fails the opening with a [*persistence.SettingError] that names its key.
@@ -221,7 +224,8 @@ func UpTo(position int64) ReadOption {
 
 // Topics selects events by their stored names, "Dog.Registered"; events that
 // were stored under former names are among them. A topic that no event has selects
-// nothing, and is no error. Default: all.
+// nothing, and is no error. Without topics, as from an empty list, it selects every
+// event. Default: all.
 func Topics(topics ...string) ReadOption {
 	return readOption(func(q *persistence.LogQuery) { q.Topics = append(q.Topics, topics...) })
 }

@@ -121,18 +121,19 @@ func (s *Settings) Int(key string, otherwise, least, most int64) int64 {
 }
 
 // Bool returns whether the key is "true", "on", "yes" or "1", rather than "false",
-// "off", "no" or "0"; otherwise if it is not set.
+// "off", "no" or "0", in small letters or capitals; otherwise if it is not set.
 func (s *Settings) Bool(key string, otherwise bool) bool {
 	value, _, ok := s.Lookup(key)
+	on, off := []string{"true", "on", "yes", "1"}, []string{"false", "off", "no", "0"}
 	switch {
 	case !ok:
 		return otherwise
-	case slices.Contains([]string{"true", "on", "yes", "1"}, strings.ToLower(value)):
+	case slices.Contains(on, strings.ToLower(value)):
 		return true
-	case slices.Contains([]string{"false", "off", "no", "0"}, strings.ToLower(value)):
+	case slices.Contains(off, strings.ToLower(value)):
 		return false
 	default:
-		s.Fail(key, "is neither true nor false")
+		s.Fail(key, "is none of: "+strings.Join(append(on, off...), ", "))
 		return otherwise
 	}
 }

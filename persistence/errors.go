@@ -54,11 +54,14 @@ func (e *SchemaError) Error() string {
 	switch {
 	case e.Have < 0:
 		return fmt.Sprintf("%s: some tables are missing, or do not say their schema version: insert it, or restore a backup; "+
-			"if another program made these tables, choose another prefix (WithTablePrefix)", e.Where)
+			"if another program made these tables, choose another prefix (WithTablePrefix, or …_TABLE_PREFIX)", e.Where)
 	case e.Have == 0:
-		return fmt.Sprintf("%s: the tables are missing: call Migrate once to create them", e.Where)
+		return fmt.Sprintf("%s: the tables are missing: call Migrate once to create them, "+
+			"or set MIGRATE=true if the environment chose the recorder; "+
+			"if there should be events already, this is another file, schema or table prefix", e.Where)
 	case e.Have < e.Want:
-		return fmt.Sprintf("%s: the tables have schema version %d, this code needs %d: call Migrate", e.Where, e.Have, e.Want)
+		return fmt.Sprintf("%s: the tables have schema version %d, this code needs %d: call Migrate, "+
+			"or set MIGRATE=true if the environment chose the recorder", e.Where, e.Have, e.Want)
 	default:
 		return fmt.Sprintf("%s: the tables have schema version %d, this code knows %d: use a newer version of Annals",
 			e.Where, e.Have, e.Want)

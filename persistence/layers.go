@@ -111,7 +111,7 @@ func (m *Mapper) open(
 	name, rest, more := strings.Cut(layers, "+")
 	transcoder := m.transcoders[name]
 	if transcoder == nil {
-		return missing(encoding, name)
+		return missing(encoding, name, "WithTranscoder")
 	}
 	if !more {
 		return decode(transcoder, state)
@@ -135,7 +135,7 @@ func (m *Mapper) open(
 		} else if compressor != nil {
 			*into, err = compressor.Decompress((*into)[:0], state)
 		} else {
-			return missing(encoding, layer)
+			return missing(encoding, layer, "WithCompressor, WithCipher")
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", layer, err)
@@ -156,8 +156,13 @@ func layersOf(encoding string) (string, error) {
 	return layers, nil
 }
 
-// missing says that the mapper lacks what is needed to read something.
-func missing(encoding, codec string) error {
-	return fmt.Errorf("its encoding is %q, and the application has no %q: give it one, if only for reading: %w",
-		encoding, codec, annals.ErrConfiguration)
+// missing says that the mapper lacks what is needed to read something, and which
+// options give it.
+func missing(encoding, codec, options string) error {
+	options += ", or a driver of FromEnviron"
+	if codec == "aesgcm" {
+		options = "WithCipher, or CIPHER_KEYS"
+	}
+	return fmt.Errorf("its encoding is %q, and the application has no %q: give it one, if only for reading (%s): %w",
+		encoding, codec, options, annals.ErrConfiguration)
 }

@@ -251,7 +251,7 @@ func TestSettingsPreferTheApplicationsOwn(t *testing.T) {
 	bad.Bool("C", false)
 	bad.OneOf("D", "x", "x", "y")
 	err := bad.Err()
-	for _, key := range []string{"APP_A ", "B ", "C ", "D "} {
+	for _, key := range []string{"APP_A ", "B ", "C is none of: true, on, yes, 1, false, off, no, 0", "D "} {
 		if !errors.Is(err, annals.ErrConfiguration) || !strings.Contains(err.Error(), key) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%v", err)
 		}

@@ -188,7 +188,7 @@ func TestDecodingFailsWithATypedError(t *testing.T) {
 		"no format":               {func(s *persistence.StoredEvent) { s.Encoding = "json" }, plain, []error{annals.ErrUndecodable}, "format"},
 		"a newer shape":           {func(s *persistence.StoredEvent) { s.Shape = 2 }, plain, []error{annals.ErrUndecodable, annals.ErrUnsupported}, "newer"},
 		"no shape":                {func(s *persistence.StoredEvent) { s.Shape = 0 }, plain, []error{annals.ErrUndecodable}, "shape"},
-		"another transcoder":      {func(s *persistence.StoredEvent) { s.Encoding = "1:cbor" }, plain, []error{annals.ErrUndecodable, annals.ErrConfiguration}, "1:cbor"},
+		"another transcoder":      {func(s *persistence.StoredEvent) { s.Encoding = "1:cbor" }, plain, []error{annals.ErrUndecodable, annals.ErrConfiguration}, `no "cbor": give it one, if only for reading (WithTranscoder, or a driver of FromEnviron)`},
 		"an unknown compressor":   {func(s *persistence.StoredEvent) { s.Encoding = "1:json+zstd" }, plain, []error{annals.ErrUndecodable, annals.ErrConfiguration}, "zstd"},
 		"no cipher":               {func(s *persistence.StoredEvent) { s.Encoding = "1:json+flip" }, plain, []error{annals.ErrUndecodable, annals.ErrConfiguration}, "flip"},
 		"a ciphertext of another event": {

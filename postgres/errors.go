@@ -48,15 +48,17 @@ func (e *Error) Unwrap() []error {
 
 // hints say what an operator does about an error.
 var hints = map[error]string{
-	persistence.ErrUnavailable: "nothing was stored: is the server up, and the address right? see WithConnectTimeout",
-	persistence.ErrBusy:        "nothing was stored: try again; see WithLockTimeout, WithPoolSize",
-	persistence.ErrReadOnly:    "connect to the primary server",
-	persistence.ErrPermission:  "grant the user what docs/recorders/postgres.md lists",
-	persistence.ErrFull:        "nothing was stored: free some space and try again",
-	persistence.ErrIO:          "look at the server's disk and log",
-	persistence.ErrCorrupt:     "look at the server's log, and restore a backup",
-	annals.ErrConfiguration:    "check the URL, the user, the password and the database",
-	annals.ErrOutcomeUnknown:   "repeat the same save: nothing is stored twice",
+	persistence.ErrUnavailable: "nothing was stored: is the server up, and the address right? " +
+		"see WithConnectTimeout, or POSTGRES_CONNECT_TIMEOUT",
+	persistence.ErrBusy: "nothing was stored: try again; see WithLockTimeout, WithPoolSize, " +
+		"or POSTGRES_LOCK_TIMEOUT, POSTGRES_MAX_CONNS",
+	persistence.ErrReadOnly:   "connect to the primary server",
+	persistence.ErrPermission: "grant the user what docs/recorders/postgres.md lists",
+	persistence.ErrFull:       "nothing was stored: free some space and try again",
+	persistence.ErrIO:         "look at the server's disk and log",
+	persistence.ErrCorrupt:    "look at the server's log, and restore a backup",
+	annals.ErrConfiguration:   "check the URL, the user, the password and the database",
+	annals.ErrOutcomeUnknown:  "repeat the same save: nothing is stored twice",
 }
 
 // The SQLSTATEs that are told apart.

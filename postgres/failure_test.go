@@ -120,7 +120,7 @@ func TestAWrongAddressIsAnErrorThatSaysWhatToDo(t *testing.T) {
 		},
 		{
 			"no such schema", withParameter(t, address, "search_path", "no_such_schema"),
-			annals.ErrConfiguration, []string{"search_path", "WithSchema"},
+			annals.ErrConfiguration, []string{"search_path", "WithSchema, or POSTGRES_SCHEMA"},
 		},
 		{
 			"another isolation", withParameter(t, address, "default_transaction_isolation", "serializable"),
@@ -171,7 +171,7 @@ func TestTablesThatDoNotFitAreRefusedWithWhatToDo(t *testing.T) {
 		says       string
 		migrates   bool
 	}{
-		{"no tables", "", "call Migrate once to create them", true},
+		{"no tables", "", "call Migrate once to create them, or set MIGRATE=true", true},
 		{"older tables", "UPDATE annals_schema SET version = 0", "do not say their schema version", false},
 		{"newer tables", "UPDATE annals_schema SET version = 1000", "use a newer version of Annals", false},
 		{"no version", "DELETE FROM annals_schema", "do not say their schema version", false},
@@ -321,7 +321,7 @@ func TestASaveThatDoesNotGetTheLockIsBusy(t *testing.T) {
 	do.Do = func(context.Context, any) error { t.Error("Do was called"); return nil }
 	for _, b := range []persistence.Batch{batch(event("a", 1)), batch(event("a", 1), event("b", 1)), do} {
 		_, err := r.Record(t.Context(), b)
-		wantError(t, err, persistence.ErrBusy, "WithLockTimeout")
+		wantError(t, err, persistence.ErrBusy, "WithLockTimeout", "POSTGRES_LOCK_TIMEOUT")
 	}
 	if err := commit(); err != nil {
 		t.Fatal(err)
@@ -435,7 +435,7 @@ func TestAServerThatIsStoppedAndStartedAgain(t *testing.T) {
 		}
 	}
 	_, _, err := r.MaxPosition(t.Context())
-	wantError(t, err, persistence.ErrUnavailable, "is the server up", "WithConnectTimeout")
+	wantError(t, err, persistence.ErrUnavailable, "is the server up", "WithConnectTimeout, or POSTGRES_CONNECT_TIMEOUT")
 	saved := make(chan error)
 	go func() {
 		_, err := patient.Record(t.Context(), batch(event("b", 1))) // it waits until the server is back

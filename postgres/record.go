@@ -163,7 +163,7 @@ func (r *Recorder) tryCommit(reqs []*group.Request, unknown bool) error {
 		return s.store(ctx, reqs)
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = &lostError{err: errors.New("the server does not answer; see WithSaveTimeout"), sent: true}
+		err = &lostError{err: errors.New("the server does not answer; see WithSaveTimeout, or POSTGRES_SAVE_TIMEOUT"), sent: true}
 	}
 	return err
 }

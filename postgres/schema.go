@@ -127,7 +127,7 @@ func (r *Recorder) schemaOf(ctx context.Context, q queryer) (string, error) {
 	case r.cfg.schema != "":
 		return r.cfg.schema, nil
 	case current == nil:
-		return "", fmt.Errorf("none of the schemas of search_path exists: create one, or name one by WithSchema: %w",
+		return "", fmt.Errorf("none of the schemas of search_path exists: create one, or name one by WithSchema, or POSTGRES_SCHEMA: %w",
 			annals.ErrConfiguration)
 	default:
 		return *current, nil

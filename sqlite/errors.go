@@ -48,7 +48,7 @@ var hints = map[error]string{
 	persistence.ErrNotDatabase: "the file is something else: check the path",
 	persistence.ErrReadOnly:    "check the permissions of the file and its folder",
 	persistence.ErrFull:        "nothing was stored: free some space and try again",
-	persistence.ErrBusy:        "nothing was stored: others held the lock too long; see WithBusyTimeout",
+	persistence.ErrBusy:        "nothing was stored: others held the lock too long; see WithBusyTimeout, or SQLITE_BUSY_TIMEOUT",
 	persistence.ErrIO:          "look at the disk and the system's log",
 	persistence.ErrCorrupt:     "restore a backup, or try sqlite3's .recover",
 	annals.ErrConfiguration:    "check the path: is it a file that may be opened, in a folder that exists?",

@@ -108,6 +108,7 @@ func TestOpenRefuses(t *testing.T) {
 		"a path that is a folder":              {path: dir, want: annals.ErrConfiguration, says: dir},
 		"no path":                              {path: "", want: annals.ErrConfiguration, says: "path"},
 		"a database in memory":                 {path: ":memory:", want: annals.ErrConfiguration, says: "package memory"},
+		"a URI":                                {path: "file:x.db?mode=rwc", want: annals.ErrConfiguration, says: "a URI is not taken, only the path of a file"},
 		"a prefix with a quote":                {path: "x", opts: []sqlite.Option{sqlite.WithTablePrefix(`a"b`)}, want: annals.ErrConfiguration, says: `a\"b`},
 		"a prefix of SQLite's own":             {path: "x", opts: []sqlite.Option{sqlite.WithTablePrefix("sqlite_x")}, want: annals.ErrConfiguration, says: "sqlite_"},
 		"a prefix that is too long":            {path: "x", opts: []sqlite.Option{sqlite.WithTablePrefix(strings.Repeat("a", 33))}, want: annals.ErrConfiguration, says: "32"},
@@ -132,7 +133,7 @@ func TestMissingTablesAreNamed(t *testing.T) {
 	t.Parallel()
 	r := open(t, filepath.Join(t.TempDir(), "school.db"))
 	_, err := r.Record(t.Context(), batch(event("a", 1)))
-	wantError(t, err, persistence.ErrSchema, "school.db", "Migrate")
+	wantError(t, err, persistence.ErrSchema, "school.db", "Migrate", "MIGRATE=true", "this is another file, schema or table prefix")
 	for _, err := range r.ReadLog(t.Context(), persistence.LogQuery{}) {
 		wantError(t, err, persistence.ErrSchema, "school.db", "Migrate")
 	}
@@ -172,6 +173,18 @@ func TestMigrateAgainChangesNothing(t *testing.T) {
 	if n := count(t, other); n != 1 {
 		t.Errorf("%d events after a second Migrate, want 1", n)
 	}
+}
+
+func TestMigrateOfCurrentTablesDoesNotWaitForTheLock(t *testing.T) {
+	t.Parallel()
+	path := create(t)
+	r := open(t, path, sqlite.WithBusyTimeout(time.Millisecond))
+	release := holdLock(t, path)
+	defer release()
+	if err := r.Migrate(t.Context()); err != nil {
+		t.Errorf("there is nothing to migrate: %v", err)
+	}
+	wantError(t, open(t, path, sqlite.WithBusyTimeout(time.Millisecond), sqlite.WithTablePrefix("cats_")).Migrate(t.Context()), persistence.ErrBusy)
 }
 
 func TestSchemaThatDoesNotFitIsRefused(t *testing.T) {
@@ -473,7 +486,7 @@ func TestLockHeldByOthersIsBusy(t *testing.T) {
 		}()
 	}
 	for range savers {
-		wantError(t, <-errs, persistence.ErrBusy, path)
+		wantError(t, <-errs, persistence.ErrBusy, path, "WithBusyTimeout, or SQLITE_BUSY_TIMEOUT")
 	}
 	_, err := r.Record(t.Context(), batch(event("a", 1)))
 	wantError(t, err, persistence.ErrBusy, path)

@@ -27,9 +27,9 @@ const defaultPrefix = "annals_"
 const schemaVersion = 2
 
 // Migrate creates the tables, or brings older ones up to date, in one
-// transaction. It does nothing if they are. It returns [persistence.ErrSchema] if
-// they are newer than this code, or if there are tables of the same names that
-// are not a recorder's.
+// transaction. It does nothing if they are, and does not wait then for those who
+// write. It returns [persistence.ErrSchema] if they are newer than this code, or if
+// there are tables of the same names that are not a recorder's.
 func (r *Recorder) Migrate(ctx context.Context) error {
 	if err := r.isOpen(); err != nil {
 		return err
@@ -42,6 +42,11 @@ func (r *Recorder) Migrate(ctx context.Context) error {
 }
 
 func (r *Recorder) migrate(ctx context.Context) (err error) {
+	// That the tables are current is certain also without the lock. Anything else may
+	// be somebody's migration, half seen.
+	if have, err := r.schemaVersion(ctx, r.readDB); err != nil || have == r.cfg.schema {
+		return err
+	}
 	tx, err := r.writeDB.Conn(ctx)
 	if err != nil {
 		return err

@@ -219,8 +219,8 @@ func configure(opts []Option) (config, error) {
 	return cfg, nil
 }
 
-// Open opens the database in the file, which it creates if there is none. The
-// tables are created by [Recorder.Migrate].
+// Open opens the database in the file, which it creates if there is none. It takes a
+// path, and no URI. The tables are created by [Recorder.Migrate].
 //
 // It returns [persistence.ErrNotDatabase] for a file that is something else,
 // [persistence.ErrReadOnly] if it cannot be written, and
@@ -230,7 +230,12 @@ func Open(ctx context.Context, path string, opts ...Option) (*Recorder, error) {
 	if err != nil {
 		return nil, &Error{Database: path, Op: "open", Err: err}
 	}
-	if path == "" || strings.HasPrefix(path, ":memory:") || strings.HasPrefix(path, "file:") {
+	if strings.HasPrefix(path, "file:") {
+		return nil, &Error{Database: path, Op: "open", Err: fmt.Errorf(
+			"a URI is not taken, only the path of a file: leave out file: and what is behind the ?; "+
+				"the options of Open say the rest: %w", annals.ErrConfiguration)}
+	}
+	if path == "" || strings.HasPrefix(path, ":memory:") {
 		return nil, &Error{Database: path, Op: "open", Err: fmt.Errorf(
 			"the path of a file is needed (for events in memory there is package memory): %w", annals.ErrConfiguration)}
 	}

@@ -211,7 +211,7 @@ func TestErrorsSayWhatIsWrongAndNameTheKey(t *testing.T) {
 		"another key's id":        {change(2, "2025"), aesgcm.ErrNotAuthentic, "2025", `key "2025" did not encrypt it`},
 		"another key of its id":   {by(sameID), aesgcm.ErrNotAuthentic, "2026", `another key had that id`},
 		"a tag that is cut":       {good[:len(good)-1], aesgcm.ErrNotAuthentic, "2026", "altered, cut or moved"},
-		"a key that is missing":   {by(key(t, "2024", 32)), annals.ErrConfiguration, "2024", `key "2024" is not in the ring: add it, if only for reading`},
+		"a key that is missing":   {by(key(t, "2024", 32)), annals.ErrConfiguration, "2024", `key "2024" is not in the ring: add it, if only for reading (NewRing, or CIPHER_KEYS)`},
 	} {
 		got, err := c.Decrypt(t.Context(), []byte("before"), test.ciphertext, []byte(place))
 		if !errors.Is(err, test.is) || !isTyped(err) || got != nil {

@@ -89,7 +89,7 @@ func (r *Ring) Current(context.Context) (Key, error) { return r.current, nil }
 func (r *Ring) Key(_ context.Context, id string) (Key, error) {
 	k, ok := r.keys[id]
 	if !ok {
-		return Key{}, &KeyError{ID: id, Reason: "is not in the ring: add it, if only for reading"}
+		return Key{}, &KeyError{ID: id, Reason: "is not in the ring: add it, if only for reading (NewRing, or CIPHER_KEYS)"}
 	}
 	return k, nil
 }
