@@ -16,6 +16,24 @@ func checkShared(p reflect.Value) error {
 	return new(sharing).check(p)
 }
 
+func errShared(a, b string) error {
+	return fmt.Errorf("%s and %s share memory, which a snapshot cannot keep; give its Define an annals.SnapshotAs", min(a, b), max(a, b))
+}
+
+// sharing is what a walk through a value has found.
+type sharing struct {
+	blocks []block
+	again  bool                  // a pointer or a map may be there twice
+	seen   map[uintptr]string    // the paths of pointers and maps
+	refers map[reflect.Type]bool // a cache of refersTo
+}
+
+// block is memory that is referred to.
+type block struct {
+	start, end uintptr
+	path       string
+}
+
 // CheckCopy returns an error if a deep copy of the aggregate would not be like it,
 // because two of its slices share memory, or a pointer points into a slice or into
 // the aggregate: in the copy, to change the one would not be to change the other. A
@@ -39,24 +57,6 @@ func (s *sharing) check(p reflect.Value) error {
 		}
 	}
 	return nil
-}
-
-func errShared(a, b string) error {
-	return fmt.Errorf("%s and %s share memory, which a snapshot cannot keep; give its Define an annals.SnapshotAs", min(a, b), max(a, b))
-}
-
-// sharing is what a walk through a value has found.
-type sharing struct {
-	blocks []block
-	again  bool                  // a pointer or a map may be there twice
-	seen   map[uintptr]string    // the paths of pointers and maps
-	refers map[reflect.Type]bool // a cache of refersTo
-}
-
-// block is memory that is referred to.
-type block struct {
-	start, end uintptr
-	path       string
 }
 
 func (s *sharing) walk(v reflect.Value, path string) error {

@@ -84,7 +84,8 @@ func (r *Repository[A]) GetOrNew(ctx context.Context, id string, begin func() *A
 	}
 	a = begin()
 	if a == nil || r.typ.AggregateOf(a).ID() != id {
-		return nil, r.app.errorf("get", fmt.Errorf("what GetOrNew is given does not begin %s %q: %w", r.typ.Name(), id, annals.ErrConfiguration))
+		err := fmt.Errorf("what GetOrNew is given does not begin %s %q: %w", r.typ.Name(), id, annals.ErrConfiguration)
+		return nil, r.app.errorf("get", err)
 	}
 	return a, nil
 }

@@ -26,7 +26,8 @@ const maxRepeats = 3
 // events would not be, and is not repeated.
 //
 // When a repeat fails in another way, what became of the first try is still not
-// known. Only a conflict says that it is not stored.
+// known. Only a conflict says that it is not stored. Who found the other error in the
+// one that is returned would take it for what became of the save: it is a text there.
 func (a *Application) saveAgain(ctx context.Context, sources ...Source) (recordings Recordings, err error) {
 	var unknown error
 	for n := 0; ; n++ {
@@ -37,13 +38,13 @@ func (a *Application) saveAgain(ctx context.Context, sources ...Source) (recordi
 		case err == nil || unknown == nil || errors.Is(err, annals.ErrVersionConflict):
 			return recordings, err
 		default:
-			return nil, fmt.Errorf("%w; when it was repeated: %v", unknown, err) //nolint:errorlint // who finds err would take it for what became of the save
+			return nil, fmt.Errorf("%w; when it was repeated: %v", unknown, err) //nolint:errorlint // see above
 		}
 		if n == maxRepeats || !slices.ContainsFunc(sources, func(s Source) bool { return len(s.PendingEvents()) > 0 }) {
 			return nil, err
 		}
 		if err := pause(ctx, n); err != nil {
-			return nil, fmt.Errorf("%w; before it was repeated: %v", unknown, err) //nolint:errorlint // as above
+			return nil, fmt.Errorf("%w; before it was repeated: %v", unknown, err) //nolint:errorlint // see above
 		}
 	}
 }

@@ -39,7 +39,8 @@ func (a *Application) Save(ctx context.Context, sources ...Source) (Recordings, 
 	defer a.saves.Done()
 	s, err := a.prepare(ctx, sources)
 	if err == nil && s.join == nil && ctx.Value(doing{}) == a {
-		err = fmt.Errorf("a Do has to save in the transaction that it is given, or to leave it to the save that it is part of: %w", annals.ErrConfiguration)
+		err = fmt.Errorf("a Do must not save by its application: the save that it is part of waits for it; use the transaction: %w",
+			annals.ErrConfiguration)
 	}
 	if err == nil && (len(s.recordings) > 0 || s.batch.Do != nil) {
 		err = a.record(ctx, s)

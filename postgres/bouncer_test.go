@@ -109,15 +109,15 @@ func startBouncer(t *testing.T) {
 		args = append([]string{"-u", bouncerUser(t)}, args...)
 	}
 	for name, err := range map[string]error{
-		"chmod":  os.Chmod(dir, 0o777),                                   //nolint:gosec // the log is another user's
-		"write":  os.WriteFile(args[len(args)-1], []byte(config), 0o644), //nolint:gosec // as above
+		"chmod":  os.Chmod(dir, 0o777),
+		"write":  os.WriteFile(args[len(args)-1], []byte(config), 0o644),
 		"listen": listener.Close(),
 	} {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 	}
-	command := exec.Command("/bin/sh", append([]string{"-c", bouncerScript, program}, args...)...) //nolint:gosec,noctx // it ends with its input
+	command := exec.Command("/bin/sh", append([]string{"-c", bouncerScript, program}, args...)...) //nolint:noctx // it ends with its input
 	command.Stderr = os.Stderr
 	input, err := command.StdinPipe()
 	if err != nil {

@@ -50,8 +50,8 @@ var Driver = persistence.Driver{
 		{Key: settingConnectTimeout, Default: "10s", Text: "how long a call waits for a connection, also while the server restarts"},
 		{Key: settingLockTimeout, Default: "10s", Text: "how long a save waits while other processes save"},
 		{Key: settingSaveTimeout, Default: "30s", Text: "how long a save waits for the server's answer"},
-		{Key: settingPolling, Default: "false", Text: "true: no connection listens for notifications: behind a PgBouncer that pools transactions"},
-		{Key: settingPollInterval, Text: "how often a subscription looks for events; if not set, 1s, or 20ms with `" + settingPolling + "`"},
+		{Key: settingPolling, Default: "false", Text: "true: no connection listens: behind a PgBouncer that pools transactions"},
+		{Key: settingPollInterval, Text: "how often a subscription looks; if not set, 1s, or 20ms with `" + settingPolling + "`"},
 		{Key: settingPrepared, Default: "true", Text: "false: statements are not prepared, as behind a PgBouncer that pools transactions"},
 		{Key: settingReplica, Text: "the URL of a replica that notifications and subscriptions are read from"},
 		{Key: settingApplicationName, Default: "annals", Text: "the name of the connections in `pg_stat_activity`"},
@@ -128,7 +128,7 @@ func optionsOf(s *persistence.Settings) []Option {
 	return opts
 }
 
-const formOfURL = "postgres://user:password@host:5432/database"
+const formOfURL = "postgres://user:password@host:5432/database" //nolint:gosec // an example
 
 // isURL reports whether it can be understood. Why not is not told: it may have a
 // password.

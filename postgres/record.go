@@ -252,7 +252,9 @@ func (s *saving) storeOne(ctx context.Context, b *persistence.Batch) ([]int64, e
 	e := &b.Events[0]
 	var position int64
 	shape := int32(e.Shape) //nolint:gosec // shapes are few
-	err := s.conn.QueryRow(ctx, s.sql.insertOne, s.r.mode, e.StreamID, e.Version, e.ID, e.Topic, e.Time, shape, e.Encoding, notNil(e.State), textOrNull(e.CorrelationID), textOrNull(e.CausationID), bytesOrNull(e.Headers), bytesOrNull(e.Hash)).Scan(&position, nil)
+	err := s.conn.QueryRow(ctx, s.sql.insertOne, s.r.mode, e.StreamID, e.Version, e.ID, e.Topic, e.Time, shape, e.Encoding,
+		notNil(e.State), textOrNull(e.CorrelationID), textOrNull(e.CausationID), bytesOrNull(e.Headers), bytesOrNull(e.Hash),
+	).Scan(&position, nil)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, nil

@@ -45,7 +45,7 @@ type commands struct {
 type where struct {
 	Repo raw `default:"." help:"The git repository. Default: the current folder." placeholder:"DIR"`
 
-	DB raw `help:"The database of the events: an SQLite file, or a URL of PostgreSQL (postgres://…)." name:"db" placeholder:"FILE|URL" required:"true"`
+	DB raw `help:"The events: an SQLite file, or a URL of PostgreSQL (postgres://…)." name:"db" placeholder:"FILE|URL" required:"true"`
 }
 
 // raw is an argument as it is. Kong takes strings for UTF-8 and changes those that
@@ -129,7 +129,7 @@ func (w *where) open(
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, recorder.Close()) }() //nolint:contextcheck // it closes whatever becomes of the context
+	defer func() { err = errors.Join(err, recorder.Close()) }()
 	if create {
 		if err := recorder.Migrate(ctx); err != nil {
 			return err

@@ -47,7 +47,8 @@ func (b *Buffers) put(buffer *[]persistence.Notification, used int) {
 // dst. The notification that is yielded is overwritten by a later one. Once the context
 // has ended, nothing that was fetched before is yielded but its error.
 func (b *Buffers) Read(
-	ctx context.Context, left int64, fetch func(dst []persistence.Notification, limit int64) (_ []persistence.Notification, more bool, err error),
+	ctx context.Context, left int64,
+	fetch func(dst []persistence.Notification, limit int64) (_ []persistence.Notification, more bool, err error),
 ) iter.Seq2[*persistence.Notification, error] {
 	return func(yield func(*persistence.Notification, error) bool) {
 		buffer := b.get()

@@ -90,7 +90,7 @@ func (req *Request) wait() ([]int64, error) {
 		case res := <-req.result:
 			return res.Positions, res.Err
 		case tx := <-req.turn:
-			req.do(tx) //nolint:contextcheck // the request has it
+			req.do(tx)
 		case <-done:
 			if req.state.CompareAndSwap(waiting, abandoned) {
 				return nil, req.Context.Err()
@@ -141,7 +141,7 @@ func (w *Writer) Record(ctx context.Context, b *persistence.Batch) ([]int64, err
 	case lead:
 		w.lead()
 	}
-	return req.wait()
+	return req.wait() //nolint:contextcheck // the request has it
 }
 
 // add puts the request into the queue. If nobody writes, lead is true, and its
