@@ -183,7 +183,7 @@ func checkAfterKill(
 	batches map[string][]persistence.StoredEvent, acknowledged map[string]bool, tried [crashWriters]int,
 ) {
 	t.Helper()
-	log := readLog(ctx, t, r, persistence.LogQuery{})
+	log, tracked := readSettled(ctx, t, r, round)
 	checkLog(t, log)
 	known := make(map[string]bool)
 	all := make([][]persistence.StoredEvent, 0, len(batches))
@@ -217,9 +217,31 @@ func checkAfterKill(
 				last = k
 			}
 		}
-		if position, _ := maxTracking(ctx, t, r, crashTracking(round, w)); position != int64(last) {
-			t.Errorf("writer %d: the tracking says %d, its last batch that is there is %d", w, position, last)
+		if tracked[w] != int64(last) {
+			t.Errorf("writer %d: the tracking says %d, its last batch that is there is %d", w, tracked[w], last)
 		}
+	}
+}
+
+// readSettled reads the log, and the writers' trackings as they are at that moment: a
+// server may still commit what a process had sent before it was killed, so the log
+// counts if the trackings before and after are the same.
+func readSettled(ctx context.Context, t *testing.T, r Recorder, round string) ([]persistence.Notification, [crashWriters]int64) {
+	t.Helper()
+	trackings := func() (positions [crashWriters]int64) {
+		for w := range positions {
+			positions[w], _ = maxTracking(ctx, t, r, crashTracking(round, w))
+		}
+		return positions
+	}
+	before := trackings()
+	for {
+		log := readLog(ctx, t, r, persistence.LogQuery{})
+		after := trackings()
+		if after == before {
+			return log, after
+		}
+		before = after
 	}
 }
 
