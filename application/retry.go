@@ -56,10 +56,9 @@ func pause(ctx context.Context, n int) error {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
 	}
+	return ctx.Err() // both may have come
 }
 
 // Retry calls work until it returns anything but [annals.ErrVersionConflict], as
