@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/internal/group"
 	"github.com/annals-es/annals/persistence"
 )
 
@@ -18,22 +19,22 @@ const lockWait = 50 * time.Millisecond
 
 // begin waits for the write lock. Meanwhile it answers the requests whose context
 // is done; left are the others.
-func (r *Recorder) begin(group []*request) (w *writing, left []*request, err error) {
+func (r *Recorder) begin(reqs []*group.Request) (w *writing, left []*group.Request, err error) {
 	start := time.Now()
 	for {
 		w, err = r.tryBegin()
 		if err == nil || !r.isBusy(err) || time.Since(start) >= r.cfg.busyTimeout {
-			return w, group, err
+			return w, reqs, err
 		}
 		left = nil
-		for _, req := range group {
-			if req.ctx.Err() != nil {
-				r.answer(req, result{err: req.ctx.Err()})
+		for _, req := range reqs {
+			if req.Context.Err() != nil {
+				r.answer(req, result{err: req.Context.Err()})
 			} else {
 				left = append(left, req)
 			}
 		}
-		if group = left; len(group) == 0 {
+		if reqs = left; len(reqs) == 0 {
 			return nil, nil, nil
 		}
 		<-time.After(time.Millisecond) // for databases without a busy timeout
@@ -85,9 +86,9 @@ var errNoConnection = errors.New("all connections are in use")
 // transaction of its own, which costs less than to begin and to commit one. It
 // returns false if the batch is another, or if it has to wait or does not fit to
 // what is stored.
-func (r *Recorder) storeSingle(req *request) bool {
-	b := req.batch
-	if len(b.Events) != 1 || b.Tracking != nil || b.Do != nil || r.lock != "" || req.ctx.Err() != nil {
+func (r *Recorder) storeSingle(req *group.Request) bool {
+	b := req.Batch
+	if len(b.Events) != 1 || b.Tracking != nil || b.Do != nil || r.lock != "" || req.Context.Err() != nil {
 		return false
 	}
 	w := &writing{r: r, stmts: r.stmts.writer}
@@ -169,11 +170,11 @@ var errConflict = errors.New("conflict")
 // run stores one batch. Its own failure (a conflict, the error of its Do, its
 // context) is in the result, and has changed nothing; an error means that the
 // transaction is to be given up.
-func (w *writing) run(req *request) (res result, err error) {
-	if res.err = req.ctx.Err(); res.err != nil {
+func (w *writing) run(req *group.Request) (res result, err error) {
+	if res.err = req.Context.Err(); res.err != nil {
 		return res, nil //nolint:nilerr // the error is the batch's own, in res
 	}
-	b := req.batch
+	b := req.Batch
 	statements := len(b.Events)
 	if b.Tracking != nil {
 		statements++
@@ -208,12 +209,11 @@ func (w *writing) run(req *request) (res result, err error) {
 
 // do lets the caller run its own function. Its error gives up the transaction,
 // which holds nothing else.
-func (w *writing) do(req *request) error {
+func (w *writing) do(req *group.Request) error {
 	if err := w.exec("SAVEPOINT do"); err != nil {
 		return err
 	}
-	req.turn <- w.tx
-	if err := <-req.did; err != nil {
+	if err := req.Do(w.tx); err != nil {
 		return &doError{err}
 	}
 	if err := w.exec("RELEASE do"); err != nil {

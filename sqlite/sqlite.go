@@ -25,6 +25,7 @@ import (
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/internal/chunk"
+	"github.com/annals-es/annals/internal/group"
 	"github.com/annals-es/annals/persistence"
 )
 
@@ -45,13 +46,11 @@ type Recorder struct {
 	buffers  chunk.Buffers
 	readers  chan struct{} // has room for as many as may read; nil for the caller's own database
 
+	writer *group.Writer
+
 	mu      sync.Mutex
-	queue   []*request
-	writing bool // somebody commits what is queued
 	closed  bool
 	changed chan struct{} // closed and replaced after a commit that stored events
-
-	writers sync.WaitGroup // one while writing is true
 }
 
 var _ persistence.Recorder = (*Recorder)(nil)
@@ -315,6 +314,11 @@ func New(ctx context.Context, db *sql.DB, opts ...Option) (*Recorder, error) {
 
 func start(ctx context.Context, r *Recorder) (_ *Recorder, err error) {
 	r.changed = make(chan struct{})
+	r.writer = group.New(group.Config{
+		Take:   take,
+		Commit: r.commit,
+		Lost:   r.unknown(errors.New("the writer did not return")),
+	})
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.closeDatabases())
@@ -337,17 +341,16 @@ func start(ctx context.Context, r *Recorder) (_ *Recorder, err error) {
 	return r, nil
 }
 
-// Close waits for running saves, and closes the database if [Open] opened it. Afterwards every call returns [annals.ErrClosed].
+// Close waits for running saves, and closes the database if [Open] opened it.
+// Afterwards every call returns [annals.ErrClosed].
 func (r *Recorder) Close() error {
 	r.mu.Lock()
-	first := !r.closed
-	if first {
+	if !r.closed {
 		r.closed = true
 		close(r.changed)
 	}
 	r.mu.Unlock()
-	r.writers.Wait()
-	if !first {
+	if !r.writer.Close() {
 		return nil
 	}
 	return r.errorf(context.Background(), "close", r.closeDatabases())
