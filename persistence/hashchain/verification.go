@@ -28,6 +28,7 @@ const (
 // the workers, which follow its chain.
 type verification struct {
 	cfg     *Config
+	known   map[int64]bool // Config.Unhashed
 	workers []*worker
 	filling []*job // the next job of each worker; nil if it has no event yet
 	free    []*job // to be used again
@@ -117,8 +118,11 @@ func newVerification(cfg *Config) *verification {
 		n = runtime.GOMAXPROCS(0)
 	}
 	v := &verification{
-		cfg: cfg, workers: make([]*worker, n), filling: make([]*job, n), streams: make(map[string]route),
+		cfg: cfg, known: make(map[int64]bool), workers: make([]*worker, n), filling: make([]*job, n), streams: make(map[string]route),
 		heads: expect(cfg.Heads), noted: make(map[string][]*expected), digest: newDigest(cfg.Log),
+	}
+	for _, position := range cfg.Unhashed {
+		v.known[position] = true
 	}
 	for i := range v.workers {
 		v.workers[i] = &worker{jobs: make(chan *job, jobsAhead)}
@@ -132,7 +136,7 @@ func newVerification(cfg *Config) *verification {
 // read reads the log up to a position, and returns when all of it is hashed.
 func (v *verification) read(ctx context.Context, r persistence.LogRecorder, last int64) error {
 	for _, w := range v.workers {
-		v.running.Go(func() { w.run(v.cfg) })
+		v.running.Go(func() { w.run(v) })
 	}
 	defer func() { // also if the recorder or Progress panics
 		for _, w := range v.workers {
@@ -243,20 +247,20 @@ func (v *verification) release(j *job) {
 }
 
 // run hashes the events of all jobs.
-func (w *worker) run(cfg *Config) {
+func (w *worker) run(v *verification) {
 	for j := range w.jobs {
 		for i := range j.events {
-			j.hashes[i] = w.hash(&j.events[i], cfg)
+			j.hashes[i] = w.hash(&j.events[i], v)
 		}
 		j.done <- struct{}{}
 	}
 }
 
 // hash follows a chain to an event.
-func (w *worker) hash(e *event, cfg *Config) (hash [Size]byte) {
+func (w *worker) hash(e *event, v *verification) (hash [Size]byte) {
 	s := e.stream
-	must := s.hashed || cfg.HashedFrom > 0 && e.Position >= cfg.HashedFrom
-	if must && len(e.Hash) == 0 && slices.Contains(cfg.Unhashed, e.Position) {
+	must := s.hashed || v.cfg.HashedFrom > 0 && e.Position >= v.cfg.HashedFrom
+	if len(e.Hash) == 0 && v.known[e.Position] {
 		must = false
 	}
 	var wrong Kind
