@@ -146,8 +146,8 @@ func (w *where) open(
 // migrator is a recorder that makes its own tables.
 type migrator interface {
 	persistence.Recorder
-	Migrate(ctx context.Context) error
-	Close() error
+	persistence.Migrator
+	io.Closer
 }
 
 // openRecorder opens the database. A file that does not exist is made only if that is
