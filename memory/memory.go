@@ -17,7 +17,7 @@ import (
 type Recorder struct {
 	saving    sync.Mutex // held by a save from begin to end; before mu
 	mu        sync.RWMutex
-	log       []persistence.Notification // the event at position p is log[p-1]; only appended to
+	log       log
 	streams   map[string]*stream
 	tracking  map[string]int64
 	snapshots map[string]persistence.StoredSnapshot
@@ -29,7 +29,26 @@ type Recorder struct {
 // them, so that they share the memory of it.
 type stream struct {
 	id string
-	at []int // the event of version v is log[at[v-1]]
+	at []int // the event of version v is log.at(at[v-1])
+}
+
+// log keeps the event of position p at p-1. It is only appended to, in blocks, so that
+// nothing is copied when it grows; a copy of it is what it was then.
+type log struct {
+	blocks []*[blockLength]persistence.Notification
+	length int
+}
+
+const blockLength = 64
+
+func (l *log) at(i int) *persistence.Notification { return &l.blocks[i/blockLength][i%blockLength] }
+
+func (l *log) append(n persistence.Notification) {
+	if l.length == len(l.blocks)*blockLength {
+		l.blocks = append(l.blocks, new([blockLength]persistence.Notification))
+	}
+	l.length++
+	*l.at(l.length - 1) = n
 }
 
 // events returns where the events are. A nil stream has none.
@@ -159,10 +178,10 @@ func (r *Recorder) stored(events []persistence.StoredEvent) ([]int64, bool) {
 	for i := range events {
 		e := &events[i]
 		stream := r.streams[e.StreamID].events()
-		if e.Version > int64(len(stream)) || r.log[stream[e.Version-1]].ID != e.ID {
+		if e.Version > int64(len(stream)) || r.log.at(stream[e.Version-1]).ID != e.ID {
 			return nil, false
 		}
-		positions[i] = r.log[stream[e.Version-1]].Position
+		positions[i] = r.log.at(stream[e.Version-1]).Position
 	}
 	return positions, true
 }
@@ -175,11 +194,11 @@ func (r *Recorder) append(events []persistence.StoredEvent) []int64 {
 			s = &stream{id: e.StreamID}
 			r.streams[e.StreamID] = s
 		}
-		s.at = append(s.at, len(r.log))
+		s.at = append(s.at, r.log.length)
 		e.StreamID = s.id
 		new(copier).own(&e, true)
-		positions[i] = int64(len(r.log)) + 1
-		r.log = append(r.log, persistence.Notification{Position: positions[i], StoredEvent: e})
+		positions[i] = int64(r.log.length) + 1
+		r.log.append(persistence.Notification{Position: positions[i], StoredEvent: e})
 	}
 	if len(events) > 0 && r.changed != nil {
 		close(r.changed)
@@ -245,7 +264,7 @@ func (r *Recorder) ReadStream(ctx context.Context, streamID string, q persistenc
 				yield(persistence.StoredEvent{}, err)
 				return
 			}
-			e := log[stream[i]].StoredEvent
+			e := log.at(stream[i]).StoredEvent
 			c.own(&e, q.Hash)
 			if !yield(e, nil) {
 				return
@@ -267,18 +286,19 @@ func (r *Recorder) ReadLog(ctx context.Context, q persistence.LogQuery) iter.Seq
 		}
 		var c copier
 		yielded := 0
-		for i := max(q.After, 0); i < int64(len(log)) && (q.UpTo <= 0 || i < q.UpTo); i++ {
-			if len(q.Topics) > 0 && !slices.Contains(q.Topics, log[i].Topic) {
+		for i := max(q.After, 0); i < int64(log.length) && (q.UpTo <= 0 || i < q.UpTo); i++ {
+			stored := log.at(int(i))
+			if len(q.Topics) > 0 && !slices.Contains(q.Topics, stored.Topic) {
 				continue
 			}
-			if q.CorrelationID != "" && q.CorrelationID != log[i].CorrelationID {
+			if q.CorrelationID != "" && q.CorrelationID != stored.CorrelationID {
 				continue
 			}
 			if err := ctx.Err(); err != nil {
 				yield(persistence.Notification{}, err)
 				return
 			}
-			n := log[i]
+			n := *stored
 			c.own(&n.StoredEvent, q.Hash)
 			if !yield(n, nil) {
 				return
@@ -297,7 +317,7 @@ func (r *Recorder) MaxPosition(ctx context.Context) (int64, bool, error) {
 	if err := r.usable(ctx); err != nil {
 		return 0, false, err
 	}
-	return int64(len(r.log)), len(r.log) > 0, nil
+	return int64(r.log.length), r.log.length > 0, nil
 }
 
 // MaxTracking returns the tracked position.
@@ -345,7 +365,7 @@ func (r *Recorder) Wait(ctx context.Context, after int64) error {
 	for {
 		r.mu.Lock()
 		err := r.usable(ctx)
-		there := int64(len(r.log)) > after
+		there := int64(r.log.length) > after
 		if r.changed == nil {
 			r.changed = make(chan struct{})
 		}
