@@ -31,10 +31,10 @@ func isLost(err error) (*lostError, bool) { return errors.AsType[*lostError](err
 // try calls f with a connection. If there is none, or it is lost, the error is a
 // [*lostError].
 func (r *Recorder) try(ctx context.Context, pool *pgxpool.Pool, f func(conn *pgx.Conn) error) error {
-	acquiring, cancel := context.WithTimeout(ctx, r.cfg.connectTimeout)
+	acquiring, done := r.limits.within(ctx, r.cfg.connectTimeout)
 	conn, err := pool.Acquire(acquiring)
 	waited := acquiring.Err() != nil
-	cancel()
+	done()
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:

@@ -44,6 +44,7 @@ type Recorder struct {
 	readying sync.Mutex                 // held while sql is made
 	sql      atomic.Pointer[statements] // nil until the tables were seen to fit
 	buffers  chunk.Buffers
+	limits   limits
 
 	running sync.RWMutex // read-held by saves that the writer does not have
 
@@ -404,6 +405,7 @@ func (r *Recorder) Close() error {
 	for _, pool := range r.owned {
 		pool.Close()
 	}
+	r.limits.stop()
 	return nil
 }
 

@@ -152,8 +152,8 @@ func leaveOut(reqs []*group.Request) (left []*group.Request) {
 }
 
 func (r *Recorder) tryCommit(reqs []*group.Request, unknown bool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), r.cfg.connectTimeout+r.cfg.lockTimeout+r.cfg.saveTimeout)
-	defer cancel()
+	ctx, done := r.limits.within(context.Background(), r.cfg.connectTimeout+r.cfg.lockTimeout+r.cfg.saveTimeout)
+	defer done()
 	err := r.try(ctx, r.pool, func(conn *pgx.Conn) error {
 		sql, err := r.texts()
 		if err != nil {

@@ -1,0 +1,73 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestLimitsEndContexts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l limits
+		defer l.stop()
+		start := time.Now()
+		long, doneLong := l.within(t.Context(), time.Minute)
+		short, doneShort := l.within(t.Context(), time.Second)
+		defer doneLong()
+		defer doneShort()
+		if short.Err() != nil || long.Err() != nil {
+			t.Fatal("ended before its time")
+		}
+		<-short.Done()
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("the short one ended after %v", took)
+		}
+		if err := short.Err(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Err() = %v", err)
+		}
+		<-long.Done()
+		if took := time.Since(start); took != time.Minute {
+			t.Errorf("the long one ended after %v", took)
+		}
+	})
+}
+
+// The timer runs on behind a call that is over: the next one has its whole time.
+func TestLimitsOfACallThatIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l limits
+		defer l.stop()
+		_, done := l.within(t.Context(), time.Second)
+		time.Sleep(time.Second / 2)
+		done()
+		start := time.Now()
+		ctx, done := l.within(t.Context(), time.Second)
+		defer done()
+		<-ctx.Done()
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("ended after %v", took)
+		}
+	})
+}
+
+func TestLimitsEndWithTheirContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l limits
+		defer l.stop()
+		parent, cancel := context.WithCancelCause(t.Context())
+		ctx, done := l.within(parent, time.Second)
+		defer done()
+		child, stop := context.WithCancel(ctx)
+		defer stop()
+		cancel(errors.New("no more"))
+		<-child.Done()
+		if err := ctx.Err(); !errors.Is(err, context.Canceled) {
+			t.Errorf("Err() = %v", err)
+		}
+		if err := child.Err(); !errors.Is(err, context.Canceled) {
+			t.Errorf("Err() of a child = %v", err)
+		}
+	})
+}
