@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -110,8 +111,43 @@ type scanner struct {
 	log  bool // rows begin with position and stream
 	hash bool // rows end with the hash
 
-	texts           []byte // of one row
 	topic, encoding string // of the last row: most rows have the same
+	texts           strings.Builder
+	bytes           []byte
+}
+
+// slab is the memory that rows next to each other share: who keeps one of them keeps
+// that much at most.
+const slab = 4 << 10
+
+// keep returns a copy of the bytes.
+func (s *scanner) keep(raw []byte) []byte {
+	if len(raw) == 0 {
+		return []byte{}
+	}
+	if cap(s.bytes)-len(s.bytes) < len(raw) {
+		if len(raw) > slab/4 {
+			return append([]byte(nil), raw...)
+		}
+		s.bytes = make([]byte, 0, slab)
+	}
+	from := len(s.bytes)
+	s.bytes = append(s.bytes, raw...)
+	return s.bytes[from:len(s.bytes):len(s.bytes)]
+}
+
+// keepText returns a copy of the text.
+func (s *scanner) keepText(raw []byte) string {
+	if len(raw) == 0 {
+		return ""
+	}
+	if s.texts.Cap()-s.texts.Len() < len(raw) {
+		s.texts.Reset() // what was written before stays with those who have it
+		s.texts.Grow(max(slab, len(raw)))
+	}
+	from := s.texts.Len()
+	_, _ = s.texts.Write(raw)
+	return s.texts.String()[from:]
 }
 
 // rows appends the rows of one query; more says whether there may be others.
@@ -138,8 +174,8 @@ func (s *scanner) rows(
 
 var errColumns = errors.New("a row has other columns than were asked for")
 
-// scan decodes a row. What it keeps is copied: the texts of a row are one piece of
-// memory, and those that most rows have in common are shared.
+// scan decodes a row. What it keeps is copied, and what most rows have in common is
+// shared.
 func (s *scanner) scan(raw [][]byte, n *persistence.Notification) error {
 	want := 10
 	if s.log {
@@ -151,36 +187,24 @@ func (s *scanner) scan(raw [][]byte, n *persistence.Notification) error {
 	if len(raw) != want {
 		return errColumns
 	}
-	s.texts = s.texts[:0]
-	var stream []byte
 	if s.log {
-		n.Position, stream = integer(raw[0]), raw[1]
+		n.Position, n.StreamID = integer(raw[0]), s.keepText(raw[1])
 		raw = raw[2:]
 	}
-	id, correlation, causation := raw[1], raw[7], raw[8]
-	s.texts = append(append(append(append(s.texts, stream...), id...), correlation...), causation...)
-	texts := string(s.texts)
-	n.StreamID, texts = texts[:len(stream)], texts[len(stream):]
-	n.ID, texts = texts[:len(id)], texts[len(id):]
-	n.CorrelationID, n.CausationID = texts[:len(correlation)], texts[len(correlation):]
+	n.ID, n.CorrelationID, n.CausationID = s.keepText(raw[1]), s.keepText(raw[7]), s.keepText(raw[8])
 	n.Version = integer(raw[0])
 	n.Topic = shared(&s.topic, raw[2])
 	n.Time = timeOf(integer(raw[3]))
 	n.Shape = int(integer(raw[4]))
 	n.Encoding = shared(&s.encoding, raw[5])
-	n.State = append(make([]byte, 0, len(raw[6])), raw[6]...)
-	n.Headers = copied(raw[9])
-	if s.hash {
-		n.Hash = copied(raw[10])
+	n.State = s.keep(raw[6])
+	if len(raw[9]) > 0 {
+		n.Headers = s.keep(raw[9])
+	}
+	if s.hash && len(raw[10]) > 0 {
+		n.Hash = s.keep(raw[10])
 	}
 	return nil
-}
-
-func copied(raw []byte) []byte {
-	if len(raw) == 0 {
-		return nil
-	}
-	return append([]byte(nil), raw...)
 }
 
 // shared returns the text, as the same memory as the last one if it is the same.
