@@ -191,6 +191,18 @@ func (m *Mapper) Topics(topics []string) []string {
 	return slices.Compact(all)
 }
 
+// TopicsOf returns the topics of the events whose data is of the type.
+func (m *Mapper) TopicsOf(data reflect.Type) []string {
+	var all []string
+	for _, t := range *m.types.Load() {
+		if t.GoType() == data {
+			all = append(all, t.Topic())
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // Encode returns the event as it is to be stored. It returns an
 // [*annals.UnknownTopicError] if the topic is not registered, because what was
 // stored so could not be read again, and an [*EncodeError] if the data cannot be

@@ -1,0 +1,250 @@
+package projection
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/application"
+	"github.com/annals-es/annals/persistence"
+)
+
+// EventError says that the handlers of an event failed each time that it was tried.
+type EventError struct {
+	// Projection names the projection.
+	Projection string
+	// Position, Topic and StreamID are those of the event.
+	Position        int64
+	Topic, StreamID string
+	// Attempts is how often it was tried.
+	Attempts int
+	// Err is the last error.
+	Err error
+}
+
+// Error names the event and the reason.
+func (e *EventError) Error() string {
+	return fmt.Sprintf("projection %s: %s at position %d, of %s, failed %d times: %v",
+		e.Projection, e.Topic, e.Position, e.StreamID, e.Attempts, e.Err)
+}
+
+// Unwrap returns the last error.
+func (e *EventError) Unwrap() error { return e.Err }
+
+// ParkedEvent is an event that a projection has put aside, see [Park].
+type ParkedEvent struct {
+	// Position, EventID, Topic and StreamID are those of the event.
+	Position int64  `json:"position"`
+	EventID  string `json:"event"`
+	Topic    string `json:"topic"`
+	StreamID string `json:"stream"`
+	// Reason is the error of the last attempt. It is empty for an event that was never
+	// tried: one of its stream is parked before it.
+	Reason string `json:"reason,omitempty"`
+	// Attempts is how often it was tried.
+	Attempts int `json:"attempts,omitempty"`
+	// Replayed says that another version of the projection has handled it, see [Replaying].
+	Replayed bool `json:"replayed,omitempty"`
+	// At is when it was parked.
+	At time.Time `json:"at"`
+}
+
+func parkedOf(it item, attempts int, reason error) ParkedEvent {
+	p := ParkedEvent{
+		Position: it.Position, EventID: it.Event.ID, Topic: it.Event.Topic, StreamID: it.Event.StreamID,
+		Attempts: attempts, Replayed: it.replayed, At: time.Now().UTC(),
+	}
+	if reason != nil {
+		p.Reason = reasonOf(reason)
+	}
+	return p
+}
+
+func reasonOf(err error) string {
+	const longest = 4000
+	return strings.ToValidUTF8(err.Error()[:min(len(err.Error()), longest)], "")
+}
+
+func (p ParkedEvent) encode() string {
+	text, _ := json.Marshal(p)
+	return string(text)
+}
+
+func readParked(ctx context.Context, l persistence.Ledger, k ledgerKeys) ([]ParkedEvent, error) {
+	entries, err := l.List(ctx, k.parked(), 0)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]ParkedEvent, len(entries))
+	for i, e := range entries {
+		if err := json.Unmarshal([]byte(e.Value), &all[i]); err != nil {
+			return nil, fmt.Errorf("the ledger says %q of %s: %w", e.Value, e.Key, persistence.ErrCorrupt)
+		}
+	}
+	return all, nil
+}
+
+// Parked returns the parked events of a projection, in the order of the log. It can be
+// called by any process.
+func Parked[Tx any](ctx context.Context, v persistence.View[Tx], p *Projection[Tx]) (parked []ParkedEvent, err error) {
+	err = v.Update(ctx, func(ctx context.Context, _ Tx, l persistence.Ledger) error {
+		parked, err = readParked(ctx, l, ledgerKeys{p.name, p.version})
+		return err
+	})
+	return parked, err
+}
+
+// Retry handles the parked events of a stream, in order, each in a transaction of its
+// own, until one fails again; it says how many were handled. Once none is left, the
+// stream goes on by itself. It can be called by any process, also while the projection
+// runs. The error of an event that fails again is an [*EventError]; the event stays
+// parked, with the new reason.
+func Retry[Tx any](ctx context.Context, up Upstream, p *Projection[Tx], v persistence.View[Tx], streamID string) (handled int, err error) {
+	for {
+		n, more, err := retryOne(ctx, up, p, v, streamID)
+		handled += n
+		if err != nil || !more {
+			return handled, err
+		}
+	}
+}
+
+// retryOne handles the first parked event of a stream, if there is one.
+func retryOne[Tx any](
+	ctx context.Context, up Upstream, p *Projection[Tx], v persistence.View[Tx], streamID string,
+) (handled int, more bool, err error) {
+	k := ledgerKeys{p.name, p.version}
+	first, err := firstParked(ctx, p, v, streamID)
+	if err != nil || first == nil {
+		return 0, false, err
+	}
+	e, readErr := eventAt(ctx, up, first.Position) // before the transaction, which may have the only connection
+	var failed *EventError
+	err = v.Update(ctx, func(ctx context.Context, tx Tx, l persistence.Ledger) error {
+		failed = nil
+		if err := lockParked(ctx, l, k, first, -1); err != nil {
+			return err
+		}
+		err := readErr
+		if err == nil {
+			if c, ok := v.(deliverer[Tx]); ok {
+				tx = c.delivery(p.name, &item{Notification: e})
+			}
+			if first.Replayed {
+				ctx = withReplaying(ctx)
+			}
+			err = p.handle(ctx, tx, &e.Event)
+		}
+		if err != nil {
+			failed = &EventError{
+				Projection: p.name, Position: first.Position, Topic: first.Topic, StreamID: streamID, Attempts: first.Attempts + 1, Err: err,
+			}
+			return failed
+		}
+		return swapped(l.Swap(ctx, k.parkedAt(first.Position), first.encode(), ""))
+	})
+	switch {
+	case err == nil:
+		return 1, true, nil
+	case errors.Is(err, errFenced):
+		return 0, true, nil // somebody else changed what is parked
+	case failed == nil || isOutside(err):
+		return 0, false, p.errorf("retry", err)
+	default:
+		return 0, false, errors.Join(failed, note(ctx, p, v, first, failed))
+	}
+}
+
+// firstParked returns the first parked event of a stream; nil if there is none.
+func firstParked[Tx any](ctx context.Context, p *Projection[Tx], v persistence.View[Tx], streamID string) (*ParkedEvent, error) {
+	all, err := Parked(ctx, v, p)
+	for i := range all {
+		if all[i].StreamID == streamID {
+			return &all[i], p.errorf("retry", err)
+		}
+	}
+	return nil, p.errorf("retry", err)
+}
+
+// note writes why an event failed again.
+func note[Tx any](ctx context.Context, p *Projection[Tx], v persistence.View[Tx], e *ParkedEvent, failed *EventError) error {
+	k := ledgerKeys{p.name, p.version}
+	again := *e
+	again.Attempts, again.Reason = failed.Attempts, reasonOf(failed.Err)
+	err := v.Update(ctx, func(ctx context.Context, _ Tx, l persistence.Ledger) error {
+		if err := lockParked(ctx, l, k, e, 0); err != nil {
+			return err
+		}
+		return swapped(l.Swap(ctx, k.parkedAt(e.Position), e.encode(), again.encode()))
+	})
+	return p.errorf("retry", err)
+}
+
+// Drop removes a parked event, which is never handled then; the ones behind it stay
+// parked until [Retry]. It returns [annals.ErrNotFound] if none is parked at the
+// position. It can be called by any process, also while the projection runs.
+func Drop[Tx any](ctx context.Context, v persistence.View[Tx], p *Projection[Tx], position int64) error {
+	k := ledgerKeys{p.name, p.version}
+	return p.errorf("drop", v.Update(ctx, func(ctx context.Context, _ Tx, l persistence.Ledger) error {
+		all, err := readParked(ctx, l, k)
+		if err != nil {
+			return err
+		}
+		for i := range all {
+			if e := &all[i]; e.Position == position {
+				if err := lockParked(ctx, l, k, e, -1); err != nil {
+					return err
+				}
+				return swapped(l.Swap(ctx, k.parkedAt(position), e.encode(), ""))
+			}
+		}
+		return fmt.Errorf("no event is parked at position %d: %w", position, annals.ErrNotFound)
+	}))
+}
+
+// lockParked changes the row of the partition that a parked event is of, so that nobody
+// else changes what is parked there until the transaction ends. It returns errFenced if
+// the event is not parked as it was.
+func lockParked(ctx context.Context, l persistence.Ledger, k ledgerKeys, e *ParkedEvent, change int) error {
+	const tries = 100 // while the runner goes on
+	for range tries {
+		partitions, err := readRows(ctx, l, k)
+		if err != nil {
+			return err
+		}
+		if len(partitions) == 0 {
+			return errFenced
+		}
+		i := partitionOf(e.StreamID, len(partitions))
+		next := partitions[i]
+		next.Parked += change
+		next.Edition++
+		ok, err := l.Swap(ctx, k.row(i), partitions[i].encode(), next.encode())
+		if err != nil {
+			return err
+		}
+		if ok {
+			return swapped(l.Swap(ctx, k.parkedAt(e.Position), e.encode(), e.encode()))
+		}
+	}
+	return errFenced
+}
+
+// eventAt reads an event of the log.
+func eventAt(ctx context.Context, up Upstream, position int64) (application.Notification, error) {
+	for n, err := range up.Notifications(ctx, application.After(position-1), application.UpTo(position)) {
+		return n, err
+	}
+	return application.Notification{}, fmt.Errorf("the log has no event at position %d: %w", position, annals.ErrNotFound)
+}
+
+func (p *Projection[Tx]) errorf(op string, err error) error {
+	if _, ok := errors.AsType[*EventError](err); ok || err == nil {
+		return err
+	}
+	return fmt.Errorf("projection %s: %s: %w", p.name, op, err)
+}

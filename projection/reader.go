@@ -1,0 +1,271 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/application"
+	"github.com/annals-es/annals/persistence"
+)
+
+// reader reads the log, once for all workers.
+type reader[Tx any] struct {
+	r        *Runner[Tx]
+	previous rows
+	building bool
+	position int64
+	switchIt bool // somebody asks for it, whom to answer:
+	answer   chan error
+}
+
+// run feeds the workers until the context ends. A worker has room for two feeds: the
+// reader waits for the slowest of them.
+func (d *reader[Tx]) run(ctx context.Context) error {
+	d.position = d.r.least()
+	for {
+		head, err := d.r.up.Position(ctx)
+		if err != nil {
+			return err
+		}
+		d.sees(head)
+		bound, resize := head, int64(0)
+		if n := len(d.r.workers); n != d.r.cfg.partitions {
+			// The partitions catch up with the furthest of them; then there can be others.
+			resize = d.furthest()
+			bound = min(bound, resize)
+		}
+		if d.building {
+			if bound, err = d.bound(ctx, bound); err != nil {
+				return err
+			}
+		}
+		switch {
+		case d.position < bound:
+			if err := d.pass(ctx, bound); err != nil {
+				return err
+			}
+		case resize > 0 || len(d.r.workers) != d.r.cfg.partitions:
+			if d.r.least() >= resize {
+				return fmt.Errorf("the number of partitions changes: %w", errFenced)
+			}
+			if err := d.changes(ctx); err != nil {
+				return err
+			}
+		case d.building:
+			if err := d.build(ctx); err != nil {
+				return err
+			}
+		default:
+			if err := d.await(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (d *reader[Tx]) sees(head int64) {
+	d.r.mu.Lock()
+	known := d.r.status.Head
+	d.r.mu.Unlock()
+	if head > known {
+		d.r.count(func(s *Status) { s.Head = head })
+	}
+}
+
+func (d *reader[Tx]) furthest() int64 {
+	furthest := int64(0)
+	for _, w := range d.r.workers {
+		furthest = max(furthest, w.position.Load())
+	}
+	return furthest
+}
+
+// pass feeds what the log has up to a position. No position at or below it appears
+// later: what is not found there, is not there.
+func (d *reader[Tx]) pass(ctx context.Context, upTo int64) error {
+	feeds := make([]feed, len(d.r.workers))
+	send := func(i int, upTo int64) error {
+		feeds[i].upTo = upTo
+		select {
+		case d.r.workers[i].feed <- feeds[i]:
+			feeds[i] = feed{}
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	for d.position < upTo {
+		after := d.position
+		d.position = upTo
+		opts := []application.ReadOption{application.After(after), application.UpTo(upTo), application.Topics(d.r.topics...)}
+		for n, err := range d.r.up.Notifications(ctx, opts...) {
+			it := item{Notification: n}
+			if err != nil {
+				if it, err = unreadable(n.Position, err); err != nil {
+					return err
+				}
+				d.position = it.Position // it goes on behind it
+			}
+			it.replayed = d.building || d.previous.has(it.Position, it.Event.StreamID)
+			i := partitionOf(it.Event.StreamID, len(feeds))
+			if feeds[i].items = append(feeds[i].items, it); len(feeds[i].items) == d.r.cfg.batch {
+				if err := send(i, it.Position); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for i := range feeds {
+		if err := send(i, upTo); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unreadable returns an event that cannot be read, as an item that fails; or the error,
+// if that is not about an event.
+func unreadable(position int64, err error) (item, error) {
+	if position == 0 || !errors.Is(err, annals.ErrUndecodable) && !errors.Is(err, annals.ErrUnknownTopic) ||
+		errors.Is(err, persistence.ErrUnavailable) {
+		return item{}, err
+	}
+	it := item{err: err}
+	it.Position = position
+	if e, ok := errors.AsType[*persistence.DecodeError](err); ok {
+		it.Event.StreamID, it.Event.Topic, it.Event.Version = e.StreamID, e.Topic, e.Version
+	} else if e, ok := errors.AsType[*annals.UnknownTopicError](err); ok {
+		it.Event.StreamID, it.Event.Topic, it.Event.Version = e.StreamID, e.Topic, e.Version
+	}
+	return it, nil
+}
+
+// await waits until the log has more. Whoever asks for a switch learns that there is
+// nothing to switch.
+func (d *reader[Tx]) await(parent context.Context) error {
+	ctx, cancel := context.WithCancel(parent)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- d.r.up.Await(ctx, d.position) }()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case answer := <-d.r.switchIt:
+			answer <- nil // it is the active one
+		}
+	}
+}
+
+// changes waits until a worker has done something.
+func (d *reader[Tx]) changes(ctx context.Context) error {
+	d.r.mu.Lock()
+	changed := d.r.changed
+	d.r.mu.Unlock()
+	if d.r.least() >= d.position {
+		return nil
+	}
+	select {
+	case <-changed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// bound returns how far a version that is built may go: as far as the active one, so
+// that of each event one of them, and only one, has the effects of a live one.
+func (d *reader[Tx]) bound(ctx context.Context, bound int64) (int64, error) {
+	err := d.r.view.Update(ctx, func(ctx context.Context, _ Tx, l persistence.Ledger) error {
+		return d.readPrevious(ctx, l)
+	})
+	if err == nil && len(d.previous) > 0 {
+		bound = min(bound, d.previous.least())
+	}
+	return bound, err
+}
+
+func (d *reader[Tx]) readPrevious(ctx context.Context, l persistence.Ledger) error {
+	if err := d.r.checkActive(ctx, l); err != nil {
+		return err
+	}
+	active, err := readActive(ctx, l, d.r.keys)
+	if err == nil {
+		d.previous, err = readRows(ctx, l, ledgerKeys{d.r.p.name, active})
+	}
+	return err
+}
+
+// build waits until the workers have caught up with the active version, and switches to
+// this one.
+func (d *reader[Tx]) build(ctx context.Context) error {
+	if d.r.least() < d.position {
+		return d.changes(ctx)
+	}
+	if d.r.cfg.manual && d.answer == nil {
+		timer := time.NewTimer(buildInterval)
+		defer timer.Stop()
+		select {
+		case d.answer = <-d.r.switchIt:
+		case <-timer.C: // the active version may have gone on
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		return nil
+	}
+	switched, err := d.switchOver(ctx)
+	if err != nil && !errors.Is(err, errFenced) {
+		return err
+	}
+	if d.answer != nil {
+		if !switched && err == nil {
+			return nil // the active version went on meanwhile
+		}
+		d.answer <- err
+		d.answer = nil
+	}
+	if switched {
+		d.building = false
+		d.r.count(func(s *Status) { s.Building = false })
+	}
+	return nil
+}
+
+// buildInterval is how often a version that has caught up, and waits, looks whether the
+// active one has gone on.
+const buildInterval = 50 * time.Millisecond
+
+// switchOver makes this version the active one, if it is as far as the one that is. The
+// rows of that one are marked: its workers find out, and stop.
+func (d *reader[Tx]) switchOver(ctx context.Context) (switched bool, err error) {
+	err = d.r.view.Update(ctx, func(ctx context.Context, tx Tx, l persistence.Ledger) error {
+		switched = false
+		if err := d.readPrevious(ctx, l); err != nil {
+			return err
+		}
+		active, err := readActive(ctx, l, d.r.keys)
+		if err != nil || len(d.previous) > 0 && d.previous.least() > d.position {
+			return err
+		}
+		k := ledgerKeys{d.r.p.name, active}
+		for i, r := range d.previous {
+			replaced := r
+			replaced.Replaced = true
+			if err := put(ctx, l, k.row(i), r, replaced); err != nil {
+				return err
+			}
+		}
+		for _, f := range d.r.p.switched {
+			if err := f(ctx, tx); err != nil {
+				return fmt.Errorf("OnSwitch: %w", err)
+			}
+		}
+		switched = true
+		return swapped(l.Swap(ctx, d.r.keys.active(), strconv.Itoa(active), strconv.Itoa(d.r.p.version)))
+	})
+	return switched && err == nil, err
+}

@@ -1,0 +1,464 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/application"
+	"github.com/annals-es/annals/persistence"
+)
+
+// Upstream is the application whose events are projected: an [*application.Application],
+// or what has one embedded.
+type Upstream interface {
+	Name() string
+	Position(ctx context.Context) (int64, error)
+	Await(ctx context.Context, after int64) error
+	Notifications(ctx context.Context, opts ...application.ReadOption) iter.Seq2[application.Notification, error]
+	TopicsOf(types ...reflect.Type) ([]string, error)
+}
+
+// Runner runs a projection in the background. It is safe for concurrent use.
+type Runner[Tx any] struct {
+	up      Upstream
+	p       *Projection[Tx]
+	view    persistence.View[Tx]
+	outside func(*item) Tx // of a consumer
+	cfg     config
+	keys    ledgerKeys
+	topics  []string
+
+	cancel  context.CancelFunc
+	ended   chan struct{}
+	err     error // why it ended, once it has
+	workers []*worker[Tx]
+
+	mu       sync.Mutex
+	status   Status
+	began    time.Time // when this run began, at position from
+	from     int64
+	changed  chan struct{} // closed and replaced when the status changes
+	switchIt chan chan error
+	hooking  sync.Mutex // held while the hook is called; before mu
+}
+
+// Start runs a projection in the background, until the context ends or
+// [Runner.Stop] is called. The first version of a projection begins with the first
+// event, unless [StartAfter] says otherwise; afterwards it goes on where the view is.
+//
+// Of the runners of a projection, in whatever processes, one is active; the others wait
+// to take over when it ends, see [WithLease]. While the view or the log cannot be
+// reached, the runner tries again.
+//
+// It returns [annals.ErrConfiguration] for a wrong definition or option, and for a type of
+// event that the application does not know.
+func Start[Tx any](ctx context.Context, up Upstream, p *Projection[Tx], v persistence.View[Tx], opts ...Option) (*Runner[Tx], error) {
+	if p.err != nil {
+		return nil, p.err
+	}
+	r := &Runner[Tx]{
+		up: up, p: p, view: v, keys: ledgerKeys{p.name, p.version},
+		ended: make(chan struct{}), changed: make(chan struct{}), switchIt: make(chan chan error),
+	}
+	if c, ok := v.(deliverer[Tx]); ok {
+		r.outside = func(it *item) Tx { return c.delivery(p.name, it) }
+		opts = append([]Option{WithBatch(1, time.Minute)}, opts...)
+	}
+	var err error
+	if r.cfg, err = configure(opts); err != nil {
+		return nil, err
+	}
+	if c, ok := v.(limited); ok && c.tracksOnly() {
+		if r.cfg.then == Park || r.cfg.partitions > 1 || p.version > 1 {
+			return nil, wrong("%s: a view of Tracking parks nothing, and has one partition and one version", p.name)
+		}
+		r.cfg.lease = 0
+	}
+	if types := p.types(); types != nil {
+		if r.topics, err = up.TopicsOf(types...); err != nil {
+			return nil, p.errorf("start", err)
+		}
+	}
+	r.status = Status{Projection: p.name, Version: p.version}
+	running, cancel := context.WithCancel(ctx)
+	r.cancel = cancel
+	go func() {
+		defer close(r.ended)
+		defer cancel()
+		err := r.supervise(running)
+		r.mu.Lock()
+		r.err = err
+		r.mu.Unlock()
+		r.count(func(s *Status) { s.Active, s.Err = false, err })
+	}()
+	return r, nil
+}
+
+// Stop ends the runner and waits until it has: for the transaction that is being
+// written, which it undoes if its handlers end with their context. It returns the error
+// that had ended it before, if one had.
+func (r *Runner[Tx]) Stop() error {
+	r.cancel()
+	<-r.ended
+	return r.Err()
+}
+
+// Done is closed when the runner has ended.
+func (r *Runner[Tx]) Done() <-chan struct{} { return r.ended }
+
+// Err returns why the runner has ended, nil if it runs or was stopped: an [*EventError] of
+// an event that could not be handled, or [ErrReplaced].
+func (r *Runner[Tx]) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// ErrReplaced says that a newer version of the projection has become the active one.
+var ErrReplaced = errors.New("a newer version of the projection is active")
+
+// Wait returns when the view has whatever the events up to the position do to it:
+//
+//	recordings, _ := school.Save(ctx, dog)
+//	err = runner.Wait(ctx, recordings.Position()) // then read your writes
+//
+// Events that are skipped or parked count as handled. It returns the error of the runner
+// if that ends, and a [*LagError] if the context ends.
+func (r *Runner[Tx]) Wait(ctx context.Context, position int64) error {
+	const interval = 20 * time.Millisecond // to look at the view, while another process writes to it
+	timer := time.NewTimer(interval)
+	defer timer.Stop()
+	for {
+		r.mu.Lock()
+		at, active, changed := r.status.Position, r.status.Active, r.changed
+		r.mu.Unlock()
+		if at >= position {
+			return nil
+		}
+		if !active {
+			if at, err := r.stored(ctx); err == nil && at >= position {
+				return nil
+			}
+			timer.Reset(interval)
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+		case <-r.ended:
+			if err := r.Err(); err != nil {
+				return err
+			}
+			return r.p.errorf("wait", annals.ErrClosed)
+		case <-ctx.Done():
+			return &LagError{Projection: r.p.name, Want: position, Position: at, Err: ctx.Err()}
+		}
+	}
+}
+
+// stored returns how far the view is.
+func (r *Runner[Tx]) stored(ctx context.Context) (position int64, err error) {
+	err = r.view.Update(ctx, func(ctx context.Context, _ Tx, l persistence.Ledger) error {
+		position = 0
+		all, err := readRows(ctx, l, r.keys)
+		if len(all) > 0 {
+			position = all.least()
+		}
+		return err
+	})
+	return position, err
+}
+
+// LagError says that a view was not far enough in time.
+type LagError struct {
+	// Projection names the projection.
+	Projection string
+	// Want is the position that was waited for, Position that of the view.
+	Want, Position int64
+	// Err is the error of the context.
+	Err error
+}
+
+// Error says who lags, and by how much.
+func (e *LagError) Error() string {
+	return fmt.Sprintf("projection %s: waited for position %d, and the view is at %d: %v", e.Projection, e.Want, e.Position, e.Err)
+}
+
+// Unwrap returns the context's error.
+func (e *LagError) Unwrap() error { return e.Err }
+
+// Switch makes the version of the projection the active one, at once. It returns an error
+// if it has not caught up with the one that is. See [WithManualSwitch].
+func (r *Runner[Tx]) Switch(ctx context.Context) error {
+	answer := make(chan error, 1)
+	select {
+	case r.switchIt <- answer:
+	case <-r.ended:
+		return r.p.errorf("switch", errors.Join(r.Err(), annals.ErrClosed))
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-r.ended:
+		return r.p.errorf("switch", errors.Join(r.Err(), annals.ErrClosed))
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// supervise holds the lease, and runs while it does, until the context ends or nothing
+// can go on.
+func (r *Runner[Tx]) supervise(ctx context.Context) error {
+	lease := newLease(r.keys.lease(), r.cfg.lease)
+	lease.update = func(ctx context.Context, f func(context.Context, persistence.Ledger) error) error {
+		return r.view.Update(ctx, func(ctx context.Context, _ Tx, l persistence.Ledger) error { return f(ctx, l) })
+	}
+	failures := 0
+	for ctx.Err() == nil {
+		if r.cfg.lease > 0 {
+			held, err := lease.try(ctx)
+			if err != nil || !held {
+				if err == nil {
+					err = r.replaced(ctx)
+				}
+				if errors.Is(err, ErrReplaced) {
+					return err
+				}
+				r.count(func(s *Status) { s.Active, s.Trouble = false, r.p.errorf("lease", err) })
+				_ = sleep(ctx, lease.interval())
+				continue
+			}
+		}
+		began := r.Status().Position
+		err := r.holding(ctx, lease)
+		if ctx.Err() != nil {
+			break
+		}
+		switch {
+		case errors.Is(err, errFenced):
+			failures = 0 // whoever it was got on
+			continue
+		case errors.Is(err, errLostLease):
+			continue
+		case !isOutside(err):
+			r.free(ctx, lease)
+			return err
+		}
+		if failures++; r.Status().Position > began {
+			failures = 1
+		}
+		r.count(func(s *Status) { s.Active, s.Trouble = false, err })
+		_ = sleep(ctx, (&config{firstPause: 10 * time.Millisecond, lastPause: time.Second}).pause(failures))
+	}
+	r.free(ctx, lease)
+	return nil
+}
+
+func (r *Runner[Tx]) free(ctx context.Context, l *lease) {
+	if r.cfg.lease == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.interval())
+	defer cancel()
+	_ = l.free(ctx) // it ends by itself
+}
+
+var errLostLease = errors.New("the lease was lost")
+
+// holding runs while the lease is renewed.
+func (r *Runner[Tx]) holding(parent context.Context, l *lease) error {
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	if r.cfg.lease > 0 {
+		wg.Go(func() {
+			for last := time.Now(); ; {
+				if sleep(ctx, l.interval()) != nil {
+					return
+				}
+				held, err := l.try(ctx)
+				switch {
+				case held:
+					last = time.Now()
+				case err == nil || time.Since(last) > l.holds:
+					cancel(errLostLease)
+					return
+				}
+			}
+		})
+	}
+	err := r.run(ctx)
+	if parent.Err() == nil && errors.Is(context.Cause(ctx), errLostLease) {
+		err = errLostLease
+	}
+	cancel(nil)
+	return err
+}
+
+// replaced returns ErrReplaced if a newer version is active.
+func (r *Runner[Tx]) replaced(ctx context.Context) error {
+	return r.view.Update(ctx, func(ctx context.Context, _ Tx, l persistence.Ledger) error { return r.checkActive(ctx, l) })
+}
+
+func (r *Runner[Tx]) checkActive(ctx context.Context, l persistence.Ledger) error {
+	active, err := readActive(ctx, l, r.keys)
+	if err == nil && active > r.p.version {
+		err = fmt.Errorf("projection %s: version %d is active, this is version %d: %w", r.p.name, active, r.p.version, ErrReplaced)
+	}
+	return err
+}
+
+// run reads the log and has the workers handle it, until the context or a worker ends.
+func (r *Runner[Tx]) run(parent context.Context) error {
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	start, err := r.load(ctx)
+	if err != nil {
+		return r.p.errorf("start", err)
+	}
+	var wg sync.WaitGroup
+	work := func(f func(context.Context) error) {
+		wg.Go(func() {
+			if err := f(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	for _, w := range r.workers {
+		work(w.run)
+	}
+	work((&reader[Tx]{r: r, previous: start.previous, building: start.building}).run)
+	wg.Wait()
+	if parent.Err() != nil {
+		return parent.Err()
+	}
+	return r.p.errorf("run", context.Cause(ctx))
+}
+
+// start is what a run begins with.
+type start struct {
+	rows     rows
+	parked   []ParkedEvent
+	previous rows // of the version that was active before: what it has handled is replayed
+	building bool // it is the active one still
+}
+
+// load reads how far the view is, creates the rows of a version that is new, and changes
+// the number of partitions.
+func (r *Runner[Tx]) load(ctx context.Context) (start, error) {
+	var s start
+	err := r.view.Update(ctx, func(ctx context.Context, tx Tx, l persistence.Ledger) error {
+		s = start{}
+		active, err := readActive(ctx, l, r.keys)
+		if err != nil {
+			return err
+		}
+		if err := r.checkActive(ctx, l); err != nil {
+			return err
+		}
+		if s.rows, err = readRows(ctx, l, r.keys); err != nil {
+			return err
+		}
+		if s.parked, err = readParked(ctx, l, r.keys); err != nil {
+			return err
+		}
+		if len(s.rows) == 0 {
+			position := r.cfg.after
+			if active != 0 {
+				position = 0 // what is built anew is built from the beginning
+			}
+			if s.rows, err = r.create(ctx, l, position, nil); err != nil {
+				return err
+			}
+		}
+		if len(s.rows) != r.cfg.partitions && s.rows.least() == s.rows.greatest() {
+			if s.rows, err = r.resize(ctx, l, s.rows, s.parked); err != nil {
+				return err
+			}
+		}
+		if active == 0 {
+			for _, f := range r.p.switched {
+				if err := f(ctx, tx); err != nil {
+					return err
+				}
+			}
+			return swapped(l.Swap(ctx, r.keys.active(), "", strconv.Itoa(r.p.version)))
+		}
+		s.building = active < r.p.version
+		if previous, err := r.previousOf(ctx, l); err != nil {
+			return err
+		} else if previous > 0 {
+			s.previous, err = readRows(ctx, l, ledgerKeys{r.p.name, previous})
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return start{}, err
+	}
+	r.workers = make([]*worker[Tx], len(s.rows))
+	parked := 0
+	for i, row := range s.rows {
+		w := &worker[Tx]{
+			r: r, key: r.keys.row(i), row: row, held: heldStreams(s.parked, i, len(s.rows)), feed: make(chan feed, 2),
+		}
+		w.position.Store(row.Position)
+		parked += row.Parked
+		r.workers[i] = w
+	}
+	r.mu.Lock()
+	r.began, r.from = time.Now(), s.rows.least()
+	r.mu.Unlock()
+	r.count(func(st *Status) {
+		st.Active, st.Trouble, st.Parked, st.Building = true, nil, parked, s.building
+	})
+	return s, nil
+}
+
+// create writes rows of the version, at a position, with what is parked.
+func (r *Runner[Tx]) create(ctx context.Context, l persistence.Ledger, position int64, parked []ParkedEvent) (rows, error) {
+	all := make(rows, r.cfg.partitions)
+	for i := range all {
+		all[i] = row{Position: position, Of: len(all)}
+	}
+	for _, e := range parked {
+		all[partitionOf(e.StreamID, len(all))].Parked++
+	}
+	for i := range all {
+		if err := swapped(l.Swap(ctx, r.keys.row(i), "", all[i].encode())); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// resize changes the number of partitions, all of which are at one position.
+func (r *Runner[Tx]) resize(ctx context.Context, l persistence.Ledger, old rows, parked []ParkedEvent) (rows, error) {
+	for i := range old {
+		if err := swapped(l.Swap(ctx, r.keys.row(i), old[i].encode(), "")); err != nil {
+			return nil, err
+		}
+	}
+	return r.create(ctx, l, old.least(), parked)
+}
+
+// previousOf returns the version before this one that the ledger knows, the greatest; 0 if
+// there is none.
+func (r *Runner[Tx]) previousOf(ctx context.Context, l persistence.Ledger) (int, error) {
+	for version := r.p.version - 1; version > 0; version-- {
+		entries, err := l.List(ctx, (ledgerKeys{r.p.name, version}).rows(), 1)
+		if err != nil || len(entries) > 0 {
+			return version, err
+		}
+	}
+	return 0, nil
+}
