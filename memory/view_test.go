@@ -3,13 +3,17 @@ package memory_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/memory"
 	"github.com/annals-es/annals/persistence"
+	"github.com/annals-es/annals/recordertest"
 )
 
 type viewTx = *memory.ViewTx[string, int]
@@ -120,4 +124,33 @@ func TestAnUpdateThatWaitsEndsWithItsContext(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("update: %v", err)
 	}
+}
+
+func TestViewConformance(t *testing.T) {
+	t.Parallel()
+	var views sync.Map
+	at := func(address string) *memory.View[string, string] {
+		v, _ := views.Load(address)
+		return v.(*memory.View[string, string])
+	}
+	recordertest.RunView(t, recordertest.ViewBackend[*memory.ViewTx[string, string]]{
+		Create: func(testing.TB) string {
+			address := annals.NewID()
+			views.Store(address, memory.NewView[string, string]())
+			return address
+		},
+		Open: func(_ testing.TB, address string) persistence.View[*memory.ViewTx[string, string]] {
+			return at(address)
+		},
+		Put: func(_ context.Context, tx *memory.ViewTx[string, string], key, value string) error {
+			if _, ok := tx.Get(key); ok {
+				return fmt.Errorf("there is a row of %q", key)
+			}
+			tx.Put(key, value)
+			return nil
+		},
+		Rows: func(_ context.Context, address string) (map[string]string, error) {
+			return maps.Collect(at(address).All()), nil
+		},
+	})
 }
