@@ -291,25 +291,34 @@ func New(ctx context.Context, db *sql.DB, opts ...Option) (*Recorder, error) {
 	if err != nil {
 		return fail(err)
 	}
+	file, err := cfg.check(ctx, "New", db)
+	if err != nil {
+		return fail(err)
+	}
+	return start(ctx, &Recorder{
+		cfg: cfg, name: file, writeDB: db, readDB: db,
+		lock: fmt.Sprintf("UPDATE %sschema SET version = version WHERE 0", cfg.prefix),
+	})
+}
+
+// check looks at a database of the caller, and returns the path of its file.
+func (c *config) check(ctx context.Context, caller string, db *sql.DB) (string, error) {
 	if db == nil {
-		return fail(fmt.Errorf("New: the database is nil: %w", annals.ErrConfiguration))
+		return "", fmt.Errorf("%s: the database is nil: %w", caller, annals.ErrConfiguration)
 	}
 	var file sql.NullString
 	if err := db.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&file); err != nil {
-		return fail(err)
+		return "", err
 	}
 	if file.String == "" {
-		return fail(fmt.Errorf("New: the database is in memory, where each connection has its own; use package memory: %w",
-			annals.ErrConfiguration))
+		return "", fmt.Errorf("%s: the database is in memory, where each connection has its own; use package memory: %w",
+			caller, annals.ErrConfiguration)
 	}
 	_, wrong := db.ExecContext(ctx, "SELECT annals_no_such_column")
-	if cfg.primaryCode(wrong) != codeError {
-		return fail(fmt.Errorf("New: cannot tell the driver's errors apart; use WithErrorCode: %w", annals.ErrConfiguration))
+	if c.primaryCode(wrong) != codeError {
+		return "", fmt.Errorf("%s: cannot tell the driver's errors apart; use WithErrorCode: %w", caller, annals.ErrConfiguration)
 	}
-	return start(ctx, &Recorder{
-		cfg: cfg, name: file.String, writeDB: db, readDB: db,
-		lock: fmt.Sprintf("UPDATE %sschema SET version = version WHERE 0", cfg.prefix),
-	})
+	return file.String, nil
 }
 
 func start(ctx context.Context, r *Recorder) (_ *Recorder, err error) {

@@ -31,7 +31,7 @@ var floors = []floor{
 	},
 	{"1 below the contracts", []string{"persistence/internal/..."}, []string{"0"}, "may import floor 0 only"},
 	{"1a", []string{"persistence"}, []string{"0", "1 below the contracts"}, "may import floor 0 only"},
-	{"1 of recorders", []string{"internal/chunk", "internal/group"}, []string{"0", "1a"}, "may import floor 0 and persistence only"},
+	{"1 of recorders", []string{"internal/chunk", "internal/group", "internal/ledger"}, []string{"0", "1a"}, "may import floor 0 and persistence only"},
 	{
 		"1b", []string{"memory", "persistence/..."},
 		[]string{"0", "1 below the contracts", "1a"}, "may import floor 0 and persistence only",
