@@ -16,8 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/internal/pgserver"
+	"github.com/annals-es/annals/persistence"
 	"github.com/annals-es/annals/postgres"
 	"github.com/annals-es/annals/recordertest"
 )
@@ -32,6 +35,33 @@ func TestConformanceBehindPgBouncer(t *testing.T) {
 	t.Parallel()
 	startBouncer(t)
 	recordertest.Run(t, bouncerBackend())
+}
+
+// TestViewConformanceBehindPgBouncer runs the suite of views through it.
+func TestViewConformanceBehindPgBouncer(t *testing.T) {
+	t.Parallel()
+	startBouncer(t)
+	b := viewBackend()
+	open := b.Open
+	b.Create = func(tb testing.TB) string {
+		tb.Helper()
+		address := newDatabase(tb)
+		execute(tb, address, createRows)
+		return address
+	}
+	b.Open = func(tb testing.TB, address string) persistence.View[pgx.Tx] {
+		tb.Helper()
+		u, err := url.Parse(address)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		u.Host = os.Getenv(envBouncer)
+		q := u.Query()
+		q.Set("default_query_exec_mode", "cache_describe")
+		u.RawQuery = q.Encode()
+		return open(tb, u.String())
+	}
+	recordertest.RunView(t, b)
 }
 
 // bouncerBackend is that of the tests, whose recorders go through the PgBouncer.

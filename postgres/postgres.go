@@ -371,13 +371,23 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts ...Option) (*Recorder, er
 	return start(ctx, cfg, pool, pool, nil)
 }
 
-func start(ctx context.Context, cfg config, pool, logs *pgxpool.Pool, owned []*pgxpool.Pool) (*Recorder, error) {
+// nameOf says which database, on which server.
+func nameOf(pool *pgxpool.Pool) string {
 	cc := pool.Config().ConnConfig
-	r := &Recorder{cfg: cfg, name: fmt.Sprintf("%s on %s:%d", cc.Database, cc.Host, cc.Port), pool: pool, logs: logs, owned: owned}
-	r.mode = cc.DefaultQueryExecMode
-	if r.mode == pgx.QueryExecModeSimpleProtocol || r.mode == pgx.QueryExecModeExec {
-		r.mode = pgx.QueryExecModeCacheDescribe // the types of parameters have to be known
+	return fmt.Sprintf("%s on %s:%d", cc.Database, cc.Host, cc.Port)
+}
+
+// modeOf is how queries are run whose types of parameters have to be known.
+func modeOf(pool *pgxpool.Pool) pgx.QueryExecMode {
+	mode := pool.Config().ConnConfig.DefaultQueryExecMode
+	if mode == pgx.QueryExecModeSimpleProtocol || mode == pgx.QueryExecModeExec {
+		return pgx.QueryExecModeCacheDescribe
 	}
+	return mode
+}
+
+func start(ctx context.Context, cfg config, pool, logs *pgxpool.Pool, owned []*pgxpool.Pool) (*Recorder, error) {
+	r := &Recorder{cfg: cfg, name: nameOf(pool), pool: pool, logs: logs, owned: owned, mode: modeOf(pool)}
 	r.closing, r.cancel = context.WithCancel(context.Background())
 	r.watcher = newWatcher(r)
 	r.writer = group.New(group.Config{
