@@ -110,8 +110,8 @@ func TestRowsCanBeChangedWhileTheyAreRead(t *testing.T) {
 func TestAnUpdateThatWaitsEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	v := memory.NewView[string, int]()
-	err := v.Update(t.Context(), func(context.Context, viewTx, persistence.Ledger) error {
-		ctx, cancel := context.WithCancel(t.Context())
+	err := v.Update(t.Context(), func(ctx context.Context, _ viewTx, _ persistence.Ledger) error {
+		ctx, cancel := context.WithCancel(ctx)
 		waiting := make(chan error)
 		go func() {
 			waiting <- v.Update(ctx, func(context.Context, viewTx, persistence.Ledger) error {

@@ -128,7 +128,7 @@ func TestASwapWaitsForTheOneBefore(t *testing.T) {
 				return err
 			})
 			pid, done := make(chan uint32, 1), make(chan error, 1)
-			ok := false
+			swapped := false
 			err := v.Update(t.Context(), func(ctx context.Context, _ pgx.Tx, l persistence.Ledger) error {
 				if ok, err := l.Swap(ctx, "key", test.before, test.first); !ok || err != nil {
 					t.Errorf("the first swap: %t, %v", ok, err)
@@ -136,13 +136,13 @@ func TestASwapWaitsForTheOneBefore(t *testing.T) {
 				go func() {
 					done <- w.Update(ctx, func(ctx context.Context, tx pgx.Tx, l persistence.Ledger) (err error) {
 						pid <- tx.Conn().PgConn().PID()
-						ok, err = l.Swap(ctx, "key", test.before, test.second)
+						swapped, err = l.Swap(ctx, "key", test.before, test.second)
 						return err
 					})
 				}()
 				waits, id := false, <-pid
 				for !waits {
-					err := pool.QueryRow(ctx, "SELECT cardinality(pg_blocking_pids($1)) > 0", int32(id)).Scan(&waits) //nolint:gosec // it fits
+					err := pool.QueryRow(ctx, "SELECT cardinality(pg_blocking_pids($1)) > 0", int32(id)).Scan(&waits)
 					if err != nil {
 						return err
 					}
@@ -152,8 +152,8 @@ func TestASwapWaitsForTheOneBefore(t *testing.T) {
 			if !errors.Is(err, test.end) {
 				t.Errorf("update: %v", err)
 			}
-			if err := <-done; err != nil || ok != test.want {
-				t.Errorf("the second swap: %t, %v; want %t", ok, err, test.want)
+			if err := <-done; err != nil || swapped != test.want {
+				t.Errorf("the second swap: %t, %v; want %t", swapped, err, test.want)
 			}
 		})
 	}
@@ -209,7 +209,7 @@ func TestAViewWhoseConnectionIsLostIsUnavailable(t *testing.T) {
 // kill ends the connection of a transaction, and waits until the server did.
 func kill(ctx context.Context, t *testing.T, pool *pgxpool.Pool, tx pgx.Tx) {
 	t.Helper()
-	pid := int32(tx.Conn().PgConn().PID()) //nolint:gosec // it fits
+	pid := int32(tx.Conn().PgConn().PID())
 	var done bool
 	if err := pool.QueryRow(ctx, "SELECT pg_terminate_backend($1, 60000)", pid).Scan(&done); err != nil || !done {
 		t.Errorf("the connection was not killed: %v", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -350,6 +351,7 @@ func checkViewCount[Tx any](t *testing.T, v *viewed[Tx]) {
 				if err != nil {
 					return err
 				}
+				runtime.Gosched() // to the others
 				ok, err = l.Swap(ctx, "count", old, old+"|")
 				return err
 			})

@@ -55,8 +55,8 @@ func (v *view) Update(ctx context.Context, f func(context.Context, *sql.Tx, pers
 		return v.failed(ctx, "open", err)
 	}
 	var w *writing
-	err := v.r.patiently(ctx, func() (err error) {
-		w, err = v.r.tryBegin() //nolint:contextcheck // it waits for a moment only
+	err := v.r.patiently(ctx, func() (err error) { //nolint:contextcheck // a try waits for a moment only
+		w, err = v.r.tryBegin()
 		return err
 	})
 	if err != nil {
@@ -67,7 +67,8 @@ func (v *view) Update(ctx context.Context, f func(context.Context, *sql.Tx, pers
 	if err = f(ctx, w.tx, ledger.New(ledgerTx{w.tx}, v.r.text("annals_ledger"))); err != nil {
 		return v.handlers(ctx, err)
 	}
-	if err = ctx.Err(); err != nil {
+	err = ctx.Err() // also for end
+	if err != nil {
 		return err
 	}
 	switch err = w.tx.Commit(); {
