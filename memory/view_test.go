@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -107,23 +109,35 @@ func TestRowsCanBeChangedWhileTheyAreRead(t *testing.T) {
 	}
 }
 
-func TestAnUpdateThatWaitsEndsWithItsContext(t *testing.T) {
+func TestAnUpdateWaitsForTheOneBeforeUntilItsContextEnds(t *testing.T) {
 	t.Parallel()
-	v := memory.NewView[string, int]()
-	err := v.Update(t.Context(), func(ctx context.Context, _ viewTx, _ persistence.Ledger) error {
-		ctx, cancel := context.WithCancel(ctx)
-		waiting := make(chan error)
-		go func() {
-			waiting <- v.Update(ctx, func(context.Context, viewTx, persistence.Ledger) error {
-				return errors.New("there were two transactions at once")
-			})
-		}()
-		cancel()
-		return <-waiting
+	synctest.Test(t, func(t *testing.T) {
+		v := memory.NewView[string, int]()
+		waiting := make(chan error, 1)
+		var begun atomic.Int32
+		begin := func(context.Context, viewTx, persistence.Ledger) error { begun.Add(1); return nil }
+		err := v.Update(t.Context(), func(ctx context.Context, _ viewTx, _ persistence.Ledger) error {
+			ended, cancel := context.WithCancel(ctx)
+			go func() { waiting <- v.Update(ended, begin) }()
+			go func() { _ = v.Update(ctx, begin) }()
+			synctest.Wait()
+			if n := begun.Load(); n != 0 {
+				t.Errorf("%d others began in the transaction", n)
+			}
+			cancel()
+			if err := <-waiting; !errors.Is(err, context.Canceled) {
+				t.Errorf("the update whose context ended: %v", err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if n := begun.Load(); n != 1 {
+			t.Errorf("%d others began, want the one whose context had not ended", n)
+		}
 	})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("update: %v", err)
-	}
 }
 
 func TestViewConformance(t *testing.T) {
