@@ -115,7 +115,7 @@ func TestAnUpdateWaitsForTheOneBeforeUntilItsContextEnds(t *testing.T) {
 		v := memory.NewView[string, int]()
 		waiting := make(chan error, 1)
 		var begun atomic.Int32
-		begin := func(context.Context, viewTx, persistence.Ledger) error { begun.Add(1); return nil }
+		begin := func(context.Context, viewTx, persistence.Ledger) error { begun.Add(1); return nil } //nolint:unparam // as Update takes it
 		err := v.Update(t.Context(), func(ctx context.Context, _ viewTx, _ persistence.Ledger) error {
 			ended, cancel := context.WithCancel(ctx)
 			go func() { waiting <- v.Update(ended, begin) }()
