@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/internal/projectiontest"
 	"github.com/annals-es/annals/postgres"
 	"github.com/annals-es/annals/recordertest"
 )
@@ -33,7 +34,10 @@ func backend() recordertest.Backend {
 	}
 }
 
-func TestMain(m *testing.M) { recordertest.Main(m, backend()) }
+func TestMain(m *testing.M) {
+	projectiontest.Child(projections())
+	recordertest.Main(m, backend())
+}
 
 func TestConformance(t *testing.T) {
 	t.Parallel()

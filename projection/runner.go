@@ -289,6 +289,10 @@ func (r *Runner[Tx]) holding(parent context.Context, l *lease) error {
 				switch {
 				case held:
 					last = time.Now()
+					if err := r.replaced(ctx); errors.Is(err, ErrReplaced) {
+						cancel(err)
+						return
+					}
 				case err == nil || time.Since(last) > l.holds:
 					cancel(errLostLease)
 					return
@@ -297,8 +301,8 @@ func (r *Runner[Tx]) holding(parent context.Context, l *lease) error {
 		})
 	}
 	err := r.run(ctx)
-	if parent.Err() == nil && errors.Is(context.Cause(ctx), errLostLease) {
-		err = errLostLease
+	if cause := context.Cause(ctx); parent.Err() == nil && cause != nil {
+		err = cause
 	}
 	cancel(nil)
 	return err

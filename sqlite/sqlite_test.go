@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/annals-es/annals/internal/projectiontest"
 	"github.com/annals-es/annals/recordertest"
 	"github.com/annals-es/annals/sqlite"
 )
@@ -36,6 +37,8 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	projectiontest.Child(projections("sqlite", false))
+	projectiontest.Child(projections("sqlite, one file", true))
 	recordertest.Main(m, backend())
 }
 
