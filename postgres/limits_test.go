@@ -40,7 +40,7 @@ func TestLimitsOfACallThatIsOver(t *testing.T) {
 		var l limits
 		defer l.stop()
 		_, done := l.within(t.Context(), time.Second)
-		time.Sleep(time.Second / 2)
+		time.Sleep(time.Second / 2) //nolint:forbidigo // of the bubble
 		done()
 		start := time.Now()
 		ctx, done := l.within(t.Context(), time.Second)

@@ -70,7 +70,7 @@ func reasonOf(err error) string {
 }
 
 func (p ParkedEvent) encode() string {
-	text, _ := json.Marshal(p)
+	text, _ := json.Marshal(p) //nolint:errchkjson // a time of now can be encoded
 	return string(text)
 }
 
@@ -141,7 +141,8 @@ func retryOne[Tx any](
 		}
 		if err != nil {
 			failed = &EventError{
-				Projection: p.name, Position: first.Position, Topic: first.Topic, StreamID: streamID, Attempts: first.Attempts + 1, Err: err,
+				Projection: p.name, Position: first.Position, Topic: first.Topic, StreamID: streamID,
+				Attempts: first.Attempts + 1, Err: err,
 			}
 			return failed
 		}
@@ -222,7 +223,6 @@ func lockParked(ctx context.Context, l persistence.Ledger, k ledgerKeys, e *Park
 		i := partitionOf(e.StreamID, len(partitions))
 		next := partitions[i]
 		next.Parked += change
-		next.Edition++
 		ok, err := l.Swap(ctx, k.row(i), partitions[i].encode(), next.encode())
 		if err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/annals-es/annals"
 )
@@ -43,18 +44,18 @@ var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$`)
 func Define[Tx any](name string, parts ...Part[Tx]) *Projection[Tx] {
 	p := &Projection[Tx]{name: name, version: 1, handlers: make(map[reflect.Type][]handler[Tx])}
 	if !validName.MatchString(name) {
-		p.fail("%q is no name: up to 100 letters, digits, underscores, dots and dashes, the first a letter or digit", name)
+		p.failf("%q is no name: up to 100 letters, digits, underscores, dots and dashes, the first a letter or digit", name)
 	}
 	for _, part := range parts {
 		part.addTo(p)
 	}
 	if len(p.handlers) == 0 && len(p.all) == 0 {
-		p.fail("it has no handlers: On, OnLive, OnAll")
+		p.failf("it has no handlers: On, OnLive, OnAll")
 	}
 	return p
 }
 
-func (p *Projection[Tx]) fail(format string, args ...any) {
+func (p *Projection[Tx]) failf(format string, args ...any) {
 	p.err = errors.Join(p.err, fmt.Errorf("projection %s: %s: %w", p.name, fmt.Sprintf(format, args...), annals.ErrConfiguration))
 }
 
@@ -83,11 +84,11 @@ func on[Tx, E any](handle func(ctx context.Context, tx Tx, e E, env annals.Event
 	return part[Tx](func(p *Projection[Tx]) {
 		t := reflect.TypeFor[E]()
 		if handle == nil {
-			p.fail("the handler of %v is nil", t)
+			p.failf("the handler of %v is nil", t)
 			return
 		}
 		if t.Kind() == reflect.Interface {
-			p.fail("%v is an interface: a handler is for the type of an event's data; see OnAll", t)
+			p.failf("%v is an interface: a handler is for the type of an event's data; see OnAll", t)
 			return
 		}
 		p.handlers[t] = append(p.handlers[t], handler[Tx]{live: live, call: func(ctx context.Context, tx Tx, e *annals.Event) error {
@@ -101,7 +102,7 @@ func on[Tx, E any](handle func(ctx context.Context, tx Tx, e E, env annals.Event
 func OnAll[Tx any](handle func(ctx context.Context, tx Tx, env annals.Event) error) Part[Tx] {
 	return part[Tx](func(p *Projection[Tx]) {
 		if handle == nil {
-			p.fail("the handler of all events is nil")
+			p.failf("the handler of all events is nil")
 			return
 		}
 		p.all = append(p.all, handler[Tx]{call: func(ctx context.Context, tx Tx, e *annals.Event) error { return handle(ctx, tx, *e) }})
@@ -114,7 +115,7 @@ func OnAll[Tx any](handle func(ctx context.Context, tx Tx, env annals.Event) err
 func Version[Tx any](version int) Part[Tx] {
 	return part[Tx](func(p *Projection[Tx]) {
 		if version < 1 {
-			p.fail("version %d: versions start at 1", version)
+			p.failf("version %d: versions start at 1", version)
 			return
 		}
 		p.version = version
@@ -127,7 +128,7 @@ func Version[Tx any](version int) Part[Tx] {
 func OnSwitch[Tx any](f func(ctx context.Context, tx Tx) error) Part[Tx] {
 	return part[Tx](func(p *Projection[Tx]) {
 		if f == nil {
-			p.fail("the function of OnSwitch is nil")
+			p.failf("the function of OnSwitch is nil")
 			return
 		}
 		p.switched = append(p.switched, f)
@@ -143,19 +144,8 @@ func (p *Projection[Tx]) types() []reflect.Type {
 	for t := range p.handlers {
 		types = append(types, t)
 	}
-	slices.SortFunc(types, func(a, b reflect.Type) int { return compareTypes(a, b) })
+	slices.SortFunc(types, func(a, b reflect.Type) int { return strings.Compare(a.String(), b.String()) })
 	return types
-}
-
-func compareTypes(a, b reflect.Type) int {
-	switch {
-	case a.String() < b.String():
-		return -1
-	case a.String() > b.String():
-		return 1
-	default:
-		return 0
-	}
 }
 
 // handle calls the handlers of an event.

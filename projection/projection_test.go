@@ -120,7 +120,7 @@ func start[Tx any](
 	tb testing.TB, up projection.Upstream, p *projection.Projection[Tx], v persistence.View[Tx], opts ...projection.Option,
 ) *projection.Runner[Tx] {
 	tb.Helper()
-	r, err := projection.Start(context.Background(), up, p, v, opts...)
+	r, err := projection.Start(context.WithoutCancel(tb.Context()), up, p, v, opts...)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -398,10 +398,10 @@ func TestRetriesBackOff(t *testing.T) {
 		if len(at) != 6 {
 			t.Fatalf("%d attempts", len(at))
 		}
-		longest := []time.Duration{1, 2, 4, 5, 5}
+		longest := []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 5 * time.Second, 5 * time.Second}
 		for i, most := range longest {
-			if pause := at[i+1].Sub(at[i]); pause < most*time.Second/2 || pause > most*time.Second {
-				t.Errorf("pause %d: %v, want half of %d s to all of it", i, pause, most)
+			if pause := at[i+1].Sub(at[i]); pause < most/2 || pause > most {
+				t.Errorf("pause %d: %v, want half of %v to all of it", i, pause, most)
 			}
 		}
 	})
@@ -423,7 +423,7 @@ func TestANewVersionIsBuiltBesideTheOldOne(t *testing.T) {
 	b, v := openBank(t), newView()
 	b.open(t, "a", 1, 2)
 	var mails []string
-	mail := func(ctx context.Context, _ *viewTx, _ Deposited, env annals.Event) error {
+	mail := func(_ context.Context, _ *viewTx, _ Deposited, env annals.Event) error {
 		mails = append(mails, fmt.Sprint(env.StreamID, env.Version))
 		return nil
 	}
@@ -503,31 +503,31 @@ func TestABuildGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	handled := 0
-	reached, goOn := make(chan struct{}), make(chan struct{})
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
 	second := projection.Define("balances", projection.Version[*viewTx](2), projection.On(
 		func(context.Context, *viewTx, Deposited, annals.Event) error {
 			if handled++; handled == 10 {
-				close(reached)
-				<-goOn
+				stop()
 			}
 			return nil
 		}))
-	r := start(t, b, second, v, projection.WithBatch(1, time.Second))
-	<-reached
-	stopped := make(chan error)
-	go func() { stopped <- r.Stop() }()
-	close(goOn)
-	if err := <-stopped; err != nil {
+	r, err := projection.Start(ctx, b, second, v, projection.WithBatch(1, time.Second))
+	if err != nil {
 		t.Fatal(err)
 	}
+	<-r.Done()
 	before := r.Status()
 	if before.Position == 0 || before.Position >= at {
 		t.Fatalf("stopped at %d", before.Position)
 	}
-	r = start(t, b, second, v)
+	changes := make(chan projection.Status, 1000)
+	r = start(t, b, second, v, projection.WithHook(func(s projection.Status) { changes <- s }))
 	wait(t, r, at)
-	for r.Status().Building {
-		time.Sleep(time.Millisecond)
+	for changed := range changes {
+		if !changed.Building {
+			break
+		}
 	}
 	if handled > 21+10 {
 		t.Errorf("handled %d", handled)

@@ -18,8 +18,7 @@ type reader[Tx any] struct {
 	previous rows
 	building bool
 	position int64
-	switchIt bool // somebody asks for it, whom to answer:
-	answer   chan error
+	answer   chan error // to who asks for a switch; nil if nobody does
 }
 
 // run feeds the workers until the context ends. A worker has room for two feeds: the

@@ -143,7 +143,7 @@ func (r *Runner[Tx]) Wait(ctx context.Context, position int64) error {
 			return nil
 		}
 		if !active {
-			if at, err := r.stored(ctx); err == nil && at >= position {
+			if stored, err := r.stored(ctx); err == nil && stored >= position {
 				return nil
 			}
 			timer.Reset(interval)
@@ -259,7 +259,7 @@ func (r *Runner[Tx]) supervise(ctx context.Context) error {
 		_ = sleep(ctx, (&config{firstPause: 10 * time.Millisecond, lastPause: time.Second}).pause(failures))
 	}
 	r.free(ctx, lease)
-	return nil
+	return nil //nolint:nilerr // it was stopped
 }
 
 func (r *Runner[Tx]) free(ctx context.Context, l *lease) {
@@ -360,51 +360,9 @@ type start struct {
 // the number of partitions.
 func (r *Runner[Tx]) load(ctx context.Context) (start, error) {
 	var s start
-	err := r.view.Update(ctx, func(ctx context.Context, tx Tx, l persistence.Ledger) error {
-		s = start{}
-		active, err := readActive(ctx, l, r.keys)
-		if err != nil {
-			return err
-		}
-		if err := r.checkActive(ctx, l); err != nil {
-			return err
-		}
-		if s.rows, err = readRows(ctx, l, r.keys); err != nil {
-			return err
-		}
-		if s.parked, err = readParked(ctx, l, r.keys); err != nil {
-			return err
-		}
-		if len(s.rows) == 0 {
-			position := r.cfg.after
-			if active != 0 {
-				position = 0 // what is built anew is built from the beginning
-			}
-			if s.rows, err = r.create(ctx, l, position, nil); err != nil {
-				return err
-			}
-		}
-		if len(s.rows) != r.cfg.partitions && s.rows.least() == s.rows.greatest() {
-			if s.rows, err = r.resize(ctx, l, s.rows, s.parked); err != nil {
-				return err
-			}
-		}
-		if active == 0 {
-			for _, f := range r.p.switched {
-				if err := f(ctx, tx); err != nil {
-					return err
-				}
-			}
-			return swapped(l.Swap(ctx, r.keys.active(), "", strconv.Itoa(r.p.version)))
-		}
-		s.building = active < r.p.version
-		if previous, err := r.previousOf(ctx, l); err != nil {
-			return err
-		} else if previous > 0 {
-			s.previous, err = readRows(ctx, l, ledgerKeys{r.p.name, previous})
-			return err
-		}
-		return nil
+	err := r.view.Update(ctx, func(ctx context.Context, tx Tx, l persistence.Ledger) (err error) {
+		s, err = r.begin(ctx, tx, l)
+		return err
 	})
 	if err != nil {
 		return start{}, err
@@ -426,6 +384,59 @@ func (r *Runner[Tx]) load(ctx context.Context) (start, error) {
 		st.Active, st.Trouble, st.Parked, st.Building = true, nil, parked, s.building
 	})
 	return s, nil
+}
+
+// begin is load in a transaction.
+func (r *Runner[Tx]) begin(ctx context.Context, tx Tx, l persistence.Ledger) (s start, err error) {
+	if err := r.checkActive(ctx, l); err != nil {
+		return start{}, err
+	}
+	active, err := readActive(ctx, l, r.keys)
+	if err != nil {
+		return start{}, err
+	}
+	if s.parked, err = readParked(ctx, l, r.keys); err != nil {
+		return start{}, err
+	}
+	if s.rows, err = r.ensureRows(ctx, l, active, s.parked); err != nil {
+		return start{}, err
+	}
+	if active == 0 {
+		return s, r.activate(ctx, tx, l)
+	}
+	s.building = active < r.p.version
+	previous, err := r.previousOf(ctx, l)
+	if err == nil && previous > 0 {
+		s.previous, err = readRows(ctx, l, ledgerKeys{r.p.name, previous})
+	}
+	return s, err
+}
+
+// ensureRows returns the partitions: as they are, in another number, or new ones.
+func (r *Runner[Tx]) ensureRows(ctx context.Context, l persistence.Ledger, active int, parked []ParkedEvent) (rows, error) {
+	all, err := readRows(ctx, l, r.keys)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(all) == 0 && active == 0:
+		return r.create(ctx, l, r.cfg.after, nil)
+	case len(all) == 0: // what is built anew is built from the beginning
+		return r.create(ctx, l, 0, nil)
+	case len(all) != r.cfg.partitions && all.least() == all.greatest():
+		return r.resize(ctx, l, all, parked)
+	default:
+		return all, nil
+	}
+}
+
+// activate makes the first version of a projection the active one.
+func (r *Runner[Tx]) activate(ctx context.Context, tx Tx, l persistence.Ledger) error {
+	for _, f := range r.p.switched {
+		if err := f(ctx, tx); err != nil {
+			return fmt.Errorf("OnSwitch: %w", err)
+		}
+	}
+	return swapped(l.Swap(ctx, r.keys.active(), "", strconv.Itoa(r.p.version)))
 }
 
 // create writes rows of the version, at a position, with what is parked.

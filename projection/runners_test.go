@@ -77,7 +77,7 @@ func TestALeaseIsTakenOver(t *testing.T) {
 		first := start(t, b, define(), persistence.View[*viewTx](silent))
 		synctest.Wait()
 		second := start(t, b, define(), v)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) //nolint:forbidigo // of the bubble
 		if !first.Status().Active || second.Status().Active {
 			t.Fatalf("active: %v, %v", first.Status().Active, second.Status().Active)
 		}
@@ -95,7 +95,7 @@ func TestALeaseIsTakenOver(t *testing.T) {
 			t.Errorf("Health: %v", err)
 		}
 		silent.silence(false)
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) //nolint:forbidigo // of the bubble
 		if first.Status().Active || !second.Status().Active {
 			t.Fatalf("active: %v, %v", first.Status().Active, second.Status().Active)
 		}
@@ -307,10 +307,13 @@ func TestAConsumerDeliversAtLeastOnce(t *testing.T) {
 	}
 	for name, v := range views {
 		keys = nil
-		r := start(t, b, p, v)
+		changes := make(chan projection.Status, 1000)
+		r := start(t, b, p, v, projection.WithHook(func(s projection.Status) { changes <- s }))
 		if name == "a view" {
-			for r.Status().Trouble == nil {
-				time.Sleep(time.Millisecond)
+			for s := range changes {
+				if s.Trouble != nil {
+					break
+				}
 			}
 			silent.silence(false)
 		}
@@ -352,7 +355,7 @@ func TestTroubleIsOvercome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := openBank(t)
 		v := newView()
-		flaky := &flakyView{view: v, random: rand.New(rand.NewPCG(1, 2))} //nolint:gosec // a test
+		flaky := &flakyView{view: v, random: rand.New(rand.NewPCG(1, 2))}
 		r := start(t, b, define(), persistence.View[*viewTx](flaky), projection.WithBatch(3, time.Second))
 		var at int64
 		for i := range 100 {
@@ -426,7 +429,7 @@ func TestTheHookSeesTheLag(t *testing.T) {
 		var seen []projection.Status
 		r := start(t, b, p, v, projection.WithHook(func(s projection.Status) { seen = append(seen, s) }))
 		synctest.Wait()
-		time.Sleep(2500 * time.Millisecond)
+		time.Sleep(2500 * time.Millisecond) //nolint:forbidigo // of the bubble
 		s := r.Status()
 		if s.Lag != 2500*time.Millisecond || s.Behind() != at || s.Progress() != 0 {
 			t.Errorf("lag %v, %d positions, progress %v", s.Lag, s.Behind(), s.Progress())

@@ -44,14 +44,13 @@ func (k ledgerKeys) parkedAt(position int64) string {
 // row is how far a partition is.
 type row struct {
 	Position int64 `json:"position"`
-	Of       int   `json:"of"`                // how many partitions there are
-	Parked   int   `json:"parked,omitempty"`  // how many events of the partition are parked
-	Edition  int64 `json:"edition,omitempty"` // counts the changes of what is parked
-	Replaced bool  `json:"replaced,omitempty"`
+	Of       int   `json:"of"`                 // how many partitions there are
+	Parked   int   `json:"parked,omitempty"`   // how many events of the partition are parked
+	Replaced bool  `json:"replaced,omitempty"` // a newer version is active
 }
 
 func (r row) encode() string {
-	text, _ := json.Marshal(r)
+	text, _ := json.Marshal(r) //nolint:errchkjson // numbers
 	return string(text)
 }
 

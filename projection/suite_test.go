@@ -17,12 +17,13 @@ func TestSuiteInMemory(t *testing.T) {
 	var logs, views sync.Map
 	projectiontest.Run(t, projectiontest.Backend[tx]{
 		Name:      "memory",
-		CreateLog: func(tb testing.TB) string { logs.Store(tb.Name(), memory.New()); return tb.Name() },
+		CreateLog: func(tb testing.TB) string { tb.Helper(); logs.Store(tb.Name(), memory.New()); return tb.Name() },
 		OpenLog: func(_ context.Context, address string) (projectiontest.Recorder, error) {
 			r, _ := logs.Load(address)
 			return r.(*memory.Recorder), nil
 		},
 		CreateView: func(tb testing.TB) string {
+			tb.Helper()
 			views.Store(tb.Name(), memory.NewView[string, projectiontest.Row]())
 			return tb.Name()
 		},

@@ -140,7 +140,8 @@ func (w *worker[Tx]) giveUp(ctx context.Context, it item, attempts int, failure 
 	}
 	switch w.r.cfg.then {
 	case Skip:
-		return w.commit(ctx, it.Position, func(context.Context, Tx, persistence.Ledger, *row) error { return nil }, func(s *Status) { s.Skipped++; s.Failure = e })
+		nothing := func(context.Context, Tx, persistence.Ledger, *row) error { return nil }
+		return w.commit(ctx, it.Position, nothing, func(s *Status) { s.Skipped++; s.Failure = e })
 	case Park:
 		parked := parkedOf(it, attempts, failure)
 		return w.commit(ctx, it.Position, func(ctx context.Context, _ Tx, l persistence.Ledger, r *row) error {
@@ -272,7 +273,6 @@ func (w *worker[Tx]) commit(
 // park writes a parked event to the ledger.
 func (w *worker[Tx]) park(ctx context.Context, l persistence.Ledger, r *row, p ParkedEvent) error {
 	r.Parked++
-	r.Edition++
 	return swapped(l.Swap(ctx, w.r.keys.parkedAt(p.Position), "", p.encode()))
 }
 

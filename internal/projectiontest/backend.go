@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,8 +147,8 @@ func (s *store[Tx]) open(ctx context.Context) error {
 }
 
 func (s *store[Tx]) close() {
-	for i := len(s.ends) - 1; i >= 0; i-- {
-		s.ends[i]()
+	for _, end := range slices.Backward(s.ends) {
+		end()
 	}
 	s.ends = nil
 }
@@ -214,7 +215,7 @@ func (s *store[Tx]) start(tb testing.TB, opts ...projection.Option) *projection.
 
 func (s *store[Tx]) startOf(tb testing.TB, p *projection.Projection[Tx], opts ...projection.Option) *projection.Runner[Tx] {
 	tb.Helper()
-	r, err := projection.Start(context.Background(), s.app, p, s.v, opts...) //nolint:contextcheck // the cleanup stops it
+	r, err := projection.Start(context.WithoutCancel(tb.Context()), s.app, p, s.v, opts...)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -247,9 +248,9 @@ func Child[Tx any](b Backend[Tx]) {
 	}
 	if err := b.child(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		os.Exit(1) //nolint:revive // a test's program calls it first
 	}
-	os.Exit(0)
+	os.Exit(0) //nolint:revive // as above
 }
 
 // lease is short in tests, so that a process that was killed is not waited for.
