@@ -533,3 +533,27 @@ func TestABuildGoesOn(t *testing.T) {
 		t.Errorf("handled %d", handled)
 	}
 }
+
+// B44: what the old version has not handled, the new one handles as live.
+func TestEachEventIsLiveInOneVersion(t *testing.T) {
+	b, v := openBank(t), newView()
+	var mails []string
+	mail := projection.OnLive(func(_ context.Context, _ *viewTx, _ Deposited, env annals.Event) error {
+		mails = append(mails, fmt.Sprint(env.StreamID, env.Version))
+		return nil
+	})
+	at := b.open(t, "a", 1, 2)
+	old := start(t, b, define(mail), v)
+	wait(t, old, at)
+	if err := old.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	b.deposit(t, "a", 3)
+	at = b.open(t, "b", 4)
+	second := projection.Define("balances", projection.Version[*viewTx](2), mail)
+	r := start(t, b, second, v)
+	wait(t, r, at)
+	if want := []string{"a2", "a3", "a4", "b2"}; !slices.Equal(mails, want) {
+		t.Errorf("mails %v, want %v", mails, want)
+	}
+}
