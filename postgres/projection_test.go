@@ -86,5 +86,15 @@ func TestProjections(t *testing.T) {
 	projectiontest.Run(t, projections())
 }
 
+func TestProjectionsWithTheLogInMemory(t *testing.T) {
+	t.Parallel()
+	projectiontest.Run(t, projectiontest.WithMemoryLog(projections()))
+}
+
+func TestProjectionsWithTheViewInMemory(t *testing.T) {
+	t.Parallel()
+	projectiontest.Run(t, projectiontest.WithMemoryView(projections()))
+}
+
 func BenchmarkCatchUp(b *testing.B)    { projectiontest.BenchmarkCatchUp(b, projections()) }
 func BenchmarkSaveToView(b *testing.B) { projectiontest.BenchmarkSaveToView(b, projections()) }

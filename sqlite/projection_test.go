@@ -90,6 +90,16 @@ func TestProjectionsInTheFileOfTheLog(t *testing.T) {
 	projectiontest.Run(t, projections("sqlite, one file", true))
 }
 
+func TestProjectionsWithTheLogInMemory(t *testing.T) {
+	t.Parallel()
+	projectiontest.Run(t, projectiontest.WithMemoryLog(projections("sqlite", false)))
+}
+
+func TestProjectionsWithTheViewInMemory(t *testing.T) {
+	t.Parallel()
+	projectiontest.Run(t, projectiontest.WithMemoryView(projections("sqlite", false)))
+}
+
 func BenchmarkCatchUp(b *testing.B) { projectiontest.BenchmarkCatchUp(b, projections("sqlite", false)) }
 func BenchmarkSaveToView(b *testing.B) {
 	projectiontest.BenchmarkSaveToView(b, projections("sqlite", false))
