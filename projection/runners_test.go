@@ -466,3 +466,38 @@ func TestTheRunnerEndsWithTheApplication(t *testing.T) {
 		t.Errorf("Err: %v", err)
 	}
 }
+
+// B44: the partitions of the old version were at different positions when it was stopped.
+func TestEachEventIsLiveInOneVersionWhateverThePartitions(t *testing.T) {
+	b, v := openBank(t), newView()
+	var at int64
+	for i := range 60 {
+		at = b.open(t, fmt.Sprint("a", i), 1)
+	}
+	limit := 0
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	live := projection.OnLive(func(_ context.Context, tx *viewTx, _ Deposited, env annals.Event) error {
+		l, _ := tx.Get("live " + env.StreamID)
+		tx.Put("live "+env.StreamID, line{env.Version, l.Balance + 1})
+		if limit++; limit == 30 { // transactions of the view come one after another
+			stop()
+		}
+		return nil
+	})
+	old, err := projection.Start(ctx, b, define(live), v, projection.WithPartitions(4), projection.WithBatch(1, time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-old.Done()
+	if at := old.Status().Position; at == 0 || at > 60 {
+		t.Fatalf("the old one stopped at %d", at)
+	}
+	r := start(t, b, projection.Define("balances", projection.Version[*viewTx](2), live), v, projection.WithPartitions(3))
+	wait(t, r, at)
+	for i := range 60 {
+		if n := balance(v, fmt.Sprint("live a", i)); n != 1 {
+			t.Errorf("a%d was live %d times", i, n)
+		}
+	}
+}
