@@ -490,8 +490,8 @@ func TestEachEventIsLiveInOneVersionWhateverThePartitions(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-old.Done()
-	if at := old.Status().Position; at == 0 || at > 60 {
-		t.Fatalf("the old one stopped at %d", at)
+	if s := old.Status(); s.Position == 0 || s.Position > 60 {
+		t.Fatalf("the old one stopped at %d", s.Position)
 	}
 	r := start(t, b, projection.Define("balances", projection.Version[*viewTx](2), live), v, projection.WithPartitions(3))
 	wait(t, r, at)
