@@ -76,6 +76,9 @@ func (f *Fold[S]) catchUp(ctx context.Context) error {
 		}
 		if err := f.p.handle(ctx, f.state, &n.Event); err != nil {
 			f.state = nil // the handler may have changed half of it
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			return &EventError{
 				Projection: f.p.name, Position: n.Position, Topic: n.Event.Topic, StreamID: n.Event.StreamID, Attempts: 1, Err: err,
 			}

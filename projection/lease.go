@@ -35,6 +35,7 @@ func (l *lease) interval() time.Duration { return l.holds / 3 }
 // try takes the lease, or renews it, and reports whether we hold it.
 func (l *lease) try(ctx context.Context) (held bool, err error) {
 	now := time.Now()
+	var seen time.Time
 	var text string
 	err = l.update(ctx, func(ctx context.Context, ledger persistence.Ledger) error {
 		held = false
@@ -42,7 +43,7 @@ func (l *lease) try(ctx context.Context) (held bool, err error) {
 		if err != nil {
 			return err
 		}
-		text = there
+		text, seen = there, time.Now() // the transaction may have been waited for
 		if !l.isOurs(there) && there != "" && (there != l.text || now.Sub(l.since) < l.holds) {
 			return nil
 		}
@@ -57,7 +58,7 @@ func (l *lease) try(ctx context.Context) (held bool, err error) {
 		l.beats++
 	}
 	if text != l.text {
-		l.text, l.since = text, now
+		l.text, l.since = text, seen
 	}
 	return held, nil
 }

@@ -92,9 +92,9 @@ func (f Failure) String() string {
 // WithFailures says what is done when a handler fails: it is called again, alone, until
 // it was called so many times, from 1 to 1,000; then the policy holds. Between the calls
 // is a random pause, up to a bound that doubles from the first to the last. Meanwhile
-// its partition waits. That a view cannot be reached is no failure of an event: this is
-// tried again for as long as it lasts. Default: 6 times, 50 milliseconds to 5 seconds,
-// [Stop].
+// its partition waits, and the others once the runner has read two batches ahead of it.
+// That a view cannot be reached, or is full, is no failure of an event: this is tried
+// again for as long as it lasts. Default: 6 times, 50 milliseconds to 5 seconds, [Stop].
 func WithFailures(attempts int, first, last time.Duration, then Failure) Option {
 	return option(func(c *config) error {
 		if attempts < 1 || attempts > 1000 || first < 0 || last < first || then < Stop || then > Park {
@@ -134,7 +134,8 @@ func WithLease(d time.Duration) Option {
 
 // WithHook calls a function with the status of the runner when it has changed: after
 // each transaction, each failure, and at the end. It is called by one goroutine at a
-// time, which waits for it: it should be quick. Default: none.
+// time, which waits for it: it should be quick, and must not call Stop, Wait or Switch. It
+// may be called before [Start] has returned. Default: none.
 func WithHook(f func(Status)) Option {
 	return option(func(c *config) error {
 		if f == nil {

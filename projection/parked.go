@@ -51,6 +51,8 @@ type ParkedEvent struct {
 	Replayed bool `json:"replayed,omitempty"`
 	// At is when it was parked.
 	At time.Time `json:"at"`
+
+	text string // as it was read: newer code may write more
 }
 
 func parkedOf(it item, attempts int, reason error) ParkedEvent {
@@ -70,6 +72,9 @@ func reasonOf(err error) string {
 }
 
 func (p ParkedEvent) encode() string {
+	if p.text != "" {
+		return p.text
+	}
 	text, _ := json.Marshal(p) //nolint:errchkjson // a time of now can be encoded
 	return string(text)
 }
@@ -84,6 +89,7 @@ func readParked(ctx context.Context, l persistence.Ledger, k ledgerKeys) ([]Park
 		if err := json.Unmarshal([]byte(e.Value), &all[i]); err != nil {
 			return nil, fmt.Errorf("the ledger says %q of %s: %w", e.Value, e.Key, persistence.ErrCorrupt)
 		}
+		all[i].text = e.Value
 	}
 	return all, nil
 }
@@ -104,9 +110,16 @@ func Parked[Tx any](ctx context.Context, v persistence.View[Tx], p *Projection[T
 // runs. The error of an event that fails again is an [*EventError]; the event stays
 // parked, with the new reason.
 func Retry[Tx any](ctx context.Context, up Upstream, p *Projection[Tx], v persistence.View[Tx], streamID string) (handled int, err error) {
-	for {
+	const most = 100 // times in a row that somebody else was there
+	for fenced := 0; ; {
 		n, more, err := retryOne(ctx, up, p, v, streamID)
 		handled += n
+		if fenced++; n > 0 {
+			fenced = 0
+		}
+		if err == nil && fenced == most {
+			err = p.errorf("retry", errFenced)
+		}
 		if err != nil || !more {
 			return handled, err
 		}
@@ -122,38 +135,46 @@ func retryOne[Tx any](
 	if err != nil || first == nil {
 		return 0, false, err
 	}
-	e, readErr := eventAt(ctx, up, first.Position) // before the transaction, which may have the only connection
-	var failed *EventError
-	err = v.Update(ctx, func(ctx context.Context, tx Tx, l persistence.Ledger) error {
-		failed = nil
-		if err := lockParked(ctx, l, k, first, -1); err != nil {
-			return err
+	failed := &EventError{
+		Projection: p.name, Position: first.Position, Topic: first.Topic, StreamID: streamID, Attempts: first.Attempts + 1,
+	}
+	// It is read before the transaction, which may have the only connection.
+	e, err := eventAt(ctx, up, first.Position)
+	if err != nil {
+		if _, err := unreadable(first.Position, err); err != nil {
+			return 0, false, p.errorf("retry", err)
 		}
-		err := readErr
-		if err == nil {
-			if c, ok := v.(deliverer[Tx]); ok {
-				tx = c.delivery(p.name, &item{Notification: e})
+		failed.Err = err
+		return 0, false, errors.Join(failed, note(ctx, p, v, first, failed))
+	}
+	if first.Replayed {
+		ctx = withReplaying(ctx)
+	}
+	handle := func(ctx context.Context, tx Tx) error {
+		failed.Err = p.handle(ctx, tx, &e.Event)
+		return failed.Err
+	}
+	if c, ok := v.(deliverer[Tx]); ok { // outside, as the runner does it
+		err = handle(ctx, c.delivery(p.name, &item{Notification: e}))
+		handle = func(context.Context, Tx) error { return nil }
+	}
+	if err == nil {
+		err = v.Update(ctx, func(ctx context.Context, tx Tx, l persistence.Ledger) error {
+			if err := lockParked(ctx, l, k, first, -1); err != nil {
+				return err
 			}
-			if first.Replayed {
-				ctx = withReplaying(ctx)
+			if err := handle(ctx, tx); err != nil {
+				return err
 			}
-			err = p.handle(ctx, tx, &e.Event)
-		}
-		if err != nil {
-			failed = &EventError{
-				Projection: p.name, Position: first.Position, Topic: first.Topic, StreamID: streamID,
-				Attempts: first.Attempts + 1, Err: err,
-			}
-			return failed
-		}
-		return swapped(l.Swap(ctx, k.parkedAt(first.Position), first.encode(), ""))
-	})
+			return swapped(l.Swap(ctx, k.parkedAt(first.Position), first.encode(), ""))
+		})
+	}
 	switch {
 	case err == nil:
 		return 1, true, nil
 	case errors.Is(err, errFenced):
 		return 0, true, nil // somebody else changed what is parked
-	case failed == nil || isOutside(err):
+	case failed.Err == nil || ctx.Err() != nil || !isOfEvent(err):
 		return 0, false, p.errorf("retry", err)
 	default:
 		return 0, false, errors.Join(failed, note(ctx, p, v, first, failed))
@@ -175,6 +196,7 @@ func firstParked[Tx any](ctx context.Context, p *Projection[Tx], v persistence.V
 func note[Tx any](ctx context.Context, p *Projection[Tx], v persistence.View[Tx], e *ParkedEvent, failed *EventError) error {
 	k := ledgerKeys{p.name, p.version}
 	again := *e
+	again.text = ""
 	again.Attempts, again.Reason = failed.Attempts, reasonOf(failed.Err)
 	err := v.Update(ctx, func(ctx context.Context, _ Tx, l persistence.Ledger) error {
 		if err := lockParked(ctx, l, k, e, 0); err != nil {
@@ -221,7 +243,7 @@ func lockParked(ctx context.Context, l persistence.Ledger, k ledgerKeys, e *Park
 			return errFenced
 		}
 		i := partitionOf(e.StreamID, len(partitions))
-		next := partitions[i]
+		next := partitions[i].changed()
 		next.Parked += change
 		ok, err := l.Swap(ctx, k.row(i), partitions[i].encode(), next.encode())
 		if err != nil {

@@ -18,51 +18,56 @@ type reader[Tx any] struct {
 	previous rows
 	building bool
 	position int64
-	answer   chan error // to who asks for a switch; nil if nobody does
+	asked    *switchRequest // nil if nobody waits for a switch
+	tries    int            // of switches, in vain
 }
 
 // run feeds the workers until the context ends. A worker has room for two feeds: the
 // reader waits for the slowest of them.
-func (d *reader[Tx]) run(ctx context.Context) error {
+func (d *reader[Tx]) run(ctx context.Context) (err error) {
+	defer func() {
+		if d.asked != nil {
+			d.asked.answer <- d.r.p.errorf("switch", err)
+		}
+	}()
 	d.position = d.r.least()
-	for {
-		head, err := d.r.up.Position(ctx)
-		if err != nil {
+	for err == nil {
+		err = d.step(ctx)
+	}
+	return err
+}
+
+// step reads on, or waits for what goes ahead of that.
+func (d *reader[Tx]) step(ctx context.Context) error {
+	head, err := d.r.up.Position(ctx)
+	if err != nil {
+		return err
+	}
+	d.sees(head)
+	resizing := len(d.r.workers) != d.r.cfg.partitions
+	bound, furthest := head, d.furthest()
+	if resizing {
+		// The partitions catch up with the furthest of them; then there can be others.
+		bound = min(bound, furthest)
+	}
+	if d.building {
+		if bound, err = d.bound(ctx, bound); err != nil {
 			return err
 		}
-		d.sees(head)
-		bound, resize := head, int64(0)
-		if n := len(d.r.workers); n != d.r.cfg.partitions {
-			// The partitions catch up with the furthest of them; then there can be others.
-			resize = d.furthest()
-			bound = min(bound, resize)
-		}
-		if d.building {
-			if bound, err = d.bound(ctx, bound); err != nil {
-				return err
-			}
-		}
-		switch {
-		case d.position < bound:
-			if err := d.pass(ctx, bound); err != nil {
-				return err
-			}
-		case resize > 0 || len(d.r.workers) != d.r.cfg.partitions:
-			if d.r.least() >= resize {
-				return fmt.Errorf("the number of partitions changes: %w", errFenced)
-			}
-			if err := d.changes(ctx); err != nil {
-				return err
-			}
-		case d.building:
-			if err := d.build(ctx); err != nil {
-				return err
-			}
-		default:
-			if err := d.await(ctx); err != nil {
-				return err
-			}
-		}
+	}
+	switch {
+	case d.position < bound:
+		return d.pass(ctx, min(bound, d.position+maxPass))
+	case resizing && d.r.least() >= furthest:
+		return fmt.Errorf("the number of partitions changes: %w", errFenced)
+	case resizing && d.r.least() >= d.position:
+		return sleep(ctx, buildInterval) // the log, or the active version, is not as far
+	case resizing:
+		return d.changes(ctx)
+	case d.building:
+		return d.build(ctx, head)
+	default:
+		return d.await(ctx)
 	}
 }
 
@@ -154,8 +159,8 @@ func (d *reader[Tx]) await(parent context.Context) error {
 		select {
 		case err := <-ended:
 			return err
-		case answer := <-d.r.switchIt:
-			answer <- nil // it is the active one
+		case asked := <-d.r.switchIt:
+			asked.answer <- nil // it is the active one
 		}
 	}
 }
@@ -201,58 +206,73 @@ func (d *reader[Tx]) readPrevious(ctx context.Context, l persistence.Ledger) err
 
 // build waits until the workers have caught up with the active version, and switches to
 // this one.
-func (d *reader[Tx]) build(ctx context.Context) error {
+func (d *reader[Tx]) build(ctx context.Context, head int64) error {
 	if d.r.least() < d.position {
 		return d.changes(ctx)
 	}
-	if d.r.cfg.manual && d.answer == nil {
+	if d.asked != nil && d.asked.ctx.Err() != nil {
+		d.asked = nil // whoever asked has gone
+	}
+	if d.r.cfg.manual && d.asked == nil {
 		timer := time.NewTimer(buildInterval)
 		defer timer.Stop()
 		select {
-		case d.answer = <-d.r.switchIt:
+		case asked := <-d.r.switchIt:
+			d.asked = &asked
 		case <-timer.C: // the active version may have gone on
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 		return nil
 	}
-	switched, err := d.switchOver(ctx)
-	if err != nil && !errors.Is(err, errFenced) {
+	switched, err := d.switchOver(ctx, head)
+	switch {
+	case err != nil && !errors.Is(err, errFenced):
 		return err
+	case !switched: // the active version has gone on
+		d.tries++
+		return sleep(ctx, buildInterval)
 	}
-	if d.answer != nil {
-		if !switched && err == nil {
-			return nil // the active version went on meanwhile
-		}
-		d.answer <- err
-		d.answer = nil
-	}
-	if switched {
-		d.building = false
-		d.r.count(func(s *Status) { s.Building = false })
+	d.building = false
+	d.r.count(func(s *Status) { s.Building = false })
+	if d.asked != nil {
+		d.asked.answer <- nil
+		d.asked = nil
 	}
 	return nil
 }
 
-// buildInterval is how often a version that has caught up, and waits, looks whether the
-// active one has gone on.
-const buildInterval = 50 * time.Millisecond
+const (
+	// buildInterval is how often a version that has caught up looks whether the active one
+	// has gone on.
+	buildInterval = 50 * time.Millisecond
+	// exactTries is how often it tries to switch where the active one is. If that goes on
+	// all the time, it then switches a batch before: what the other has handled beyond
+	// that is replayed behind the switch.
+	exactTries = 10
+	// maxPass is how many positions are read before their end is noted in the view.
+	maxPass = 10_000
+)
 
 // switchOver makes this version the active one, if it is as far as the one that is. The
 // rows of that one are marked: its workers find out, and stop.
-func (d *reader[Tx]) switchOver(ctx context.Context) (switched bool, err error) {
+func (d *reader[Tx]) switchOver(ctx context.Context, head int64) (switched bool, err error) {
+	gap := int64(0)
+	if d.tries >= exactTries {
+		gap = int64(d.r.cfg.batch)
+	}
 	err = d.r.view.Update(ctx, func(ctx context.Context, tx Tx, l persistence.Ledger) error {
 		switched = false
 		if err := d.readPrevious(ctx, l); err != nil {
 			return err
 		}
 		active, err := readActive(ctx, l, d.r.keys)
-		if err != nil || len(d.previous) > 0 && d.previous.least() > d.position {
+		if err != nil || len(d.previous) > 0 && min(d.previous.least(), head) > d.position+gap {
 			return err
 		}
 		k := ledgerKeys{d.r.p.name, active}
 		for i, r := range d.previous {
-			replaced := r
+			replaced := r.changed()
 			replaced.Replaced = true
 			if err := put(ctx, l, k.row(i), r, replaced); err != nil {
 				return err

@@ -45,7 +45,7 @@ type Runner[Tx any] struct {
 	began    time.Time // when this run began, at position from
 	from     int64
 	changed  chan struct{} // closed and replaced when the status changes
-	switchIt chan chan error
+	switchIt chan switchRequest
 	hooking  sync.Mutex // held while the hook is called; before mu
 }
 
@@ -65,7 +65,7 @@ func Start[Tx any](ctx context.Context, up Upstream, p *Projection[Tx], v persis
 	}
 	r := &Runner[Tx]{
 		up: up, p: p, view: v, keys: ledgerKeys{p.name, p.version},
-		ended: make(chan struct{}), changed: make(chan struct{}), switchIt: make(chan chan error),
+		ended: make(chan struct{}), changed: make(chan struct{}), switchIt: make(chan switchRequest),
 	}
 	if c, ok := v.(deliverer[Tx]); ok {
 		r.outside = func(it *item) Tx { return c.delivery(p.name, it) }
@@ -193,12 +193,19 @@ func (e *LagError) Error() string {
 // Unwrap returns the context's error.
 func (e *LagError) Unwrap() error { return e.Err }
 
-// Switch makes the version of the projection the active one, at once. It returns an error
-// if it has not caught up with the one that is. See [WithManualSwitch].
+// switchRequest is a call of Switch.
+type switchRequest struct {
+	ctx    context.Context //nolint:containedctx // of the caller
+	answer chan error      // has room for the answer
+}
+
+// Switch makes the version of the projection the active one. It waits until the version
+// has caught up with the one that is. If the context ends, it may have switched or not.
+// See [WithManualSwitch].
 func (r *Runner[Tx]) Switch(ctx context.Context) error {
 	answer := make(chan error, 1)
 	select {
-	case r.switchIt <- answer:
+	case r.switchIt <- switchRequest{ctx, answer}:
 	case <-r.ended:
 		return r.p.errorf("switch", errors.Join(r.Err(), annals.ErrClosed))
 	case <-ctx.Done():
@@ -223,19 +230,10 @@ func (r *Runner[Tx]) supervise(ctx context.Context) error {
 	}
 	failures := 0
 	for ctx.Err() == nil {
-		if r.cfg.lease > 0 {
-			held, err := lease.try(ctx)
-			if err != nil || !held {
-				if err == nil {
-					err = r.replaced(ctx)
-				}
-				if errors.Is(err, ErrReplaced) {
-					return err
-				}
-				r.count(func(s *Status) { s.Active, s.Trouble = false, r.p.errorf("lease", err) })
-				_ = sleep(ctx, lease.interval())
-				continue
-			}
+		if held, err := r.acquire(ctx, lease); err != nil {
+			return err
+		} else if !held {
+			continue
 		}
 		began := r.Status().Position
 		err := r.holding(ctx, lease)
@@ -243,10 +241,14 @@ func (r *Runner[Tx]) supervise(ctx context.Context) error {
 			break
 		}
 		switch {
-		case errors.Is(err, errFenced):
-			failures = 0 // whoever it was got on
-			continue
 		case errors.Is(err, errLostLease):
+			r.count(func(s *Status) { s.Active = false })
+			continue
+		case errors.Is(err, errFenced) && (failures < tolerated || r.Status().Position > began):
+			if failures++; r.Status().Position > began {
+				failures = 0 // whoever it was got on
+			}
+			r.count(func(s *Status) { s.Active = false })
 			continue
 		case !isOutside(err):
 			r.free(ctx, lease)
@@ -261,6 +263,31 @@ func (r *Runner[Tx]) supervise(ctx context.Context) error {
 	r.free(ctx, lease)
 	return nil //nolint:nilerr // it was stopped
 }
+
+// acquire tries to take the lease, and waits a little if it is not to be had.
+func (r *Runner[Tx]) acquire(ctx context.Context, l *lease) (held bool, err error) {
+	if r.cfg.lease == 0 {
+		return true, nil
+	}
+	if held, err = l.try(ctx); held {
+		return true, nil
+	}
+	if err == nil {
+		err = r.replaced(ctx)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return false, nil
+	case err != nil && !isOutside(err):
+		return false, r.p.errorf("lease", err)
+	}
+	r.count(func(s *Status) { s.Active, s.Trouble = false, r.p.errorf("lease", err) })
+	_ = sleep(ctx, l.interval())
+	return false, nil
+}
+
+// tolerated is how often in a row a runner may find the ledger changed, before it pauses.
+const tolerated = 3
 
 func (r *Runner[Tx]) free(ctx context.Context, l *lease) {
 	if r.cfg.lease == 0 {
@@ -367,7 +394,7 @@ func (r *Runner[Tx]) load(ctx context.Context) (start, error) {
 	if err != nil {
 		return start{}, err
 	}
-	r.workers = make([]*worker[Tx], len(s.rows))
+	workers := make([]*worker[Tx], len(s.rows))
 	parked := 0
 	for i, row := range s.rows {
 		w := &worker[Tx]{
@@ -375,9 +402,10 @@ func (r *Runner[Tx]) load(ctx context.Context) (start, error) {
 		}
 		w.position.Store(row.Position)
 		parked += row.Parked
-		r.workers[i] = w
+		workers[i] = w
 	}
 	r.mu.Lock()
+	r.workers = workers
 	r.began, r.from = time.Now(), s.rows.least()
 	r.mu.Unlock()
 	r.count(func(st *Status) {
@@ -466,12 +494,12 @@ func (r *Runner[Tx]) resize(ctx context.Context, l persistence.Ledger, old rows,
 	return r.create(ctx, l, old.least(), parked)
 }
 
-// previousOf returns the version before this one that the ledger knows, the greatest; 0 if
-// there is none.
+// previousOf returns the version that was the active one before this one; 0 if there is
+// none.
 func (r *Runner[Tx]) previousOf(ctx context.Context, l persistence.Ledger) (int, error) {
 	for version := r.p.version - 1; version > 0; version-- {
-		entries, err := l.List(ctx, (ledgerKeys{r.p.name, version}).rows(), 1)
-		if err != nil || len(entries) > 0 {
+		all, err := readRows(ctx, l, ledgerKeys{r.p.name, version})
+		if err != nil || len(all) > 0 && all[0].Replaced {
 			return version, err
 		}
 	}

@@ -47,9 +47,14 @@ type row struct {
 	Of       int   `json:"of"`                 // how many partitions there are
 	Parked   int   `json:"parked,omitempty"`   // how many events of the partition are parked
 	Replaced bool  `json:"replaced,omitempty"` // a newer version is active
+
+	text string // as it was read: newer code may write more
 }
 
 func (r row) encode() string {
+	if r.text != "" {
+		return r.text
+	}
 	text, _ := json.Marshal(r) //nolint:errchkjson // numbers
 	return string(text)
 }
@@ -59,6 +64,7 @@ func decodeRow(e persistence.LedgerEntry) (row, error) {
 	if err := json.Unmarshal([]byte(e.Value), &r); err != nil || r.Of < 1 {
 		return row{}, fmt.Errorf("the ledger says %q of %s: %w", e.Value, e.Key, persistence.ErrCorrupt)
 	}
+	r.text = e.Value
 	return r, nil
 }
 
@@ -124,6 +130,12 @@ var errFenced = errors.New("another runner, or a command, changed the ledger")
 // put changes a row in the ledger from what it was.
 func put(ctx context.Context, l persistence.Ledger, key string, old, r row) error {
 	return swapped(l.Swap(ctx, key, old.encode(), r.encode()))
+}
+
+// changed returns the row, to be changed.
+func (r row) changed() row {
+	r.text = ""
+	return r
 }
 
 // swapped is the error of a swap that must not fail.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -48,11 +49,36 @@ type handlerError struct {
 func (e *handlerError) Error() string { return e.err.Error() }
 func (e *handlerError) Unwrap() error { return e.err }
 
-// isOutside reports whether an error is not that of an event: the database was not to be
-// had, or somebody else was there.
+// isOutside reports whether an error is one that may be over when it is tried again: the
+// database was not to be had, or somebody else was there.
 func isOutside(err error) bool {
-	return errors.Is(err, persistence.ErrUnavailable) || errors.Is(err, persistence.ErrBusy) ||
-		errors.Is(err, annals.ErrOutcomeUnknown) || errors.Is(err, errFenced)
+	return isAny(err, persistence.ErrUnavailable, persistence.ErrBusy, annals.ErrOutcomeUnknown, errFenced,
+		persistence.ErrFull, persistence.ErrIO, persistence.ErrReadOnly)
+}
+
+// isOfEvent reports whether an error is that of an event: not one of the database, nor of
+// the ledger.
+func isOfEvent(err error) bool {
+	_, ofLedger := errors.AsType[*ledgerError](err)
+	return err != nil && !ofLedger && !isOutside(err) &&
+		!isAny(err, persistence.ErrPermission, persistence.ErrCorrupt, persistence.ErrNotDatabase)
+}
+
+func isAny(err error, targets ...error) bool {
+	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
+}
+
+// ledgerError is an error of what the runner itself writes.
+type ledgerError struct{ err error }
+
+func (e *ledgerError) Error() string { return e.err.Error() }
+func (e *ledgerError) Unwrap() error { return e.err }
+
+func ofLedger(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &ledgerError{err}
 }
 
 // run handles feeds until the context ends.
@@ -87,19 +113,8 @@ func (w *worker[Tx]) handle(ctx context.Context, f feed) error {
 		if err != nil && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if failed, ok := errors.AsType[*handlerError](err); ok && !isOutside(err) {
-			switch {
-			case failed.at > 0: // those before it, then it alone
-				done, err = w.together(ctx, items[:failed.at], items[failed.at-1].Position)
-				if _, again := errors.AsType[*handlerError](err); again && !isOutside(err) {
-					done, err = w.alone(ctx, items[0], nil)
-				}
-			default:
-				done, err = w.alone(ctx, items[0], failed.err)
-			}
-		} else if err != nil && !isOutside(err) && len(items) > 0 {
-			// The transaction failed, it does not say by which event.
-			done, err = w.alone(ctx, items[0], nil)
+		if len(items) > 0 && isOfEvent(err) {
+			done, err = w.apart(ctx, items, err)
 		}
 		if err != nil {
 			return err
@@ -109,17 +124,33 @@ func (w *worker[Tx]) handle(ctx context.Context, f feed) error {
 	return nil
 }
 
+// apart handles some of the items of a transaction that failed: those before the one that
+// failed, or the first alone, if it was that one, or if this is not known.
+func (w *worker[Tx]) apart(ctx context.Context, items []item, failure error) (done int, err error) {
+	failed, known := errors.AsType[*handlerError](failure)
+	if known && failed.at == 0 {
+		return w.alone(ctx, items[0], failed.err)
+	}
+	if known {
+		done, err = w.together(ctx, items[:failed.at], items[failed.at-1].Position)
+		if err == nil || ctx.Err() != nil || !isOfEvent(err) {
+			return done, err
+		}
+	}
+	return w.alone(ctx, items[0], nil)
+}
+
 // alone handles one item, again and again, until it is handled or its attempts are used
 // up. With an error, the first has failed already.
 func (w *worker[Tx]) alone(ctx context.Context, it item, failure error) (done int, err error) {
 	for attempts := 1; ; attempts++ {
 		if failure == nil {
 			_, failure = w.together(ctx, []item{it}, it.Position)
-			if failure == nil || isOutside(failure) {
-				return 1, failure
-			}
-			if ctx.Err() != nil {
+			if failure != nil && ctx.Err() != nil {
 				return 0, ctx.Err()
+			}
+			if !isOfEvent(failure) {
+				return 1, failure
 			}
 		}
 		if attempts >= w.r.cfg.attempts || it.err != nil {
@@ -158,10 +189,10 @@ func (w *worker[Tx]) together(ctx context.Context, items []item, upTo int64) (do
 	if w.r.outside != nil {
 		return w.deliver(ctx, items, upTo)
 	}
-	until := time.Now().Add(w.r.cfg.batchTime)
 	handled := 0
 	err = w.commit(ctx, upTo, func(ctx context.Context, tx Tx, l persistence.Ledger, r *row) error {
 		done, handled = len(items), 0
+		until := time.Now().Add(w.r.cfg.batchTime) // without the wait for the transaction
 		for i := range items {
 			it := &items[i]
 			ok, err := w.one(ctx, tx, l, r, it)
@@ -198,6 +229,9 @@ func (w *worker[Tx]) one(ctx context.Context, tx Tx, l persistence.Ledger, r *ro
 // deliver is together for a consumer: what the handlers do is done before the
 // transaction, and done again if that fails.
 func (w *worker[Tx]) deliver(ctx context.Context, items []item, upTo int64) (done int, err error) {
+	if err := w.look(ctx); err != nil {
+		return 0, err
+	}
 	until := time.Now().Add(w.r.cfg.batchTime)
 	handled := 0
 	var failed error
@@ -225,14 +259,26 @@ func (w *worker[Tx]) deliver(ctx context.Context, items []item, upTo int64) (don
 	if failed != nil && done == 0 {
 		return 0, failed
 	}
-	return done, w.commit(context.WithoutCancel(ctx), upTo, func(ctx context.Context, _ Tx, l persistence.Ledger, r *row) error {
+	return done, ofLedger(w.commit(context.WithoutCancel(ctx), upTo, func(ctx context.Context, _ Tx, l persistence.Ledger, r *row) error {
 		for _, p := range behind {
 			if err := w.park(ctx, l, r, p); err != nil {
 				return err
 			}
 		}
 		return nil
-	}, func(s *Status) { s.Handled += int64(handled) })
+	}, func(s *Status) { s.Handled += int64(handled) }))
+}
+
+// look returns errFenced if somebody has changed the row, before anything is delivered in
+// vain.
+func (w *worker[Tx]) look(ctx context.Context) error {
+	return ofLedger(w.r.view.Update(ctx, func(ctx context.Context, _ Tx, l persistence.Ledger) error {
+		text, ok, err := l.Get(ctx, w.key)
+		if err == nil && ok && text != w.row.encode() {
+			err = errFenced
+		}
+		return err
+	}))
 }
 
 // commit runs f in a transaction that moves the row to a position, or to where f
@@ -243,11 +289,11 @@ func (w *worker[Tx]) commit(
 ) error {
 	var next row
 	err := w.r.view.Update(ctx, func(ctx context.Context, tx Tx, l persistence.Ledger) error {
-		next = w.row
+		next = w.row.changed()
 		next.Position = max(upTo, next.Position)
 		fence := next
 		if err := put(ctx, l, w.key, w.row, fence); err != nil {
-			return err
+			return ofLedger(err)
 		}
 		if err := f(ctx, tx, l, &next); err != nil {
 			return err
@@ -255,7 +301,7 @@ func (w *worker[Tx]) commit(
 		if next == fence {
 			return nil
 		}
-		return put(ctx, l, w.key, fence, next)
+		return ofLedger(put(ctx, l, w.key, fence, next))
 	})
 	if err != nil {
 		return err
@@ -273,7 +319,7 @@ func (w *worker[Tx]) commit(
 // park writes a parked event to the ledger.
 func (w *worker[Tx]) park(ctx context.Context, l persistence.Ledger, r *row, p ParkedEvent) error {
 	r.Parked++
-	return swapped(l.Swap(ctx, w.r.keys.parkedAt(p.Position), "", p.encode()))
+	return ofLedger(swapped(l.Swap(ctx, w.r.keys.parkedAt(p.Position), "", p.encode())))
 }
 
 // sleep waits, unless the context ends.
