@@ -6,9 +6,15 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/annals-es/annals/internal/projectiontest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	projectiontest.Child(postgresLogSQLiteView())
+	projectiontest.Child(sqliteLogPostgresView())
+	goleak.VerifyTestMain(m)
+}
 
 func TestTheTableHasARowForEachWorkload(t *testing.T) {
 	t.Parallel()
