@@ -96,7 +96,7 @@ func readParked(ctx context.Context, l persistence.Ledger, k ledgerKeys) ([]Park
 
 // Parked returns the parked events of a projection, in the order of the log. It can be
 // called by any process.
-func Parked[Tx any](ctx context.Context, v persistence.View[Tx], p *Projection[Tx]) (parked []ParkedEvent, err error) {
+func Parked[Tx any](ctx context.Context, p *Projection[Tx], v persistence.View[Tx]) (parked []ParkedEvent, err error) {
 	err = v.Update(ctx, func(ctx context.Context, _ Tx, l persistence.Ledger) error {
 		parked, err = readParked(ctx, l, ledgerKeys{p.name, p.version})
 		return err
@@ -183,7 +183,7 @@ func retryOne[Tx any](
 
 // firstParked returns the first parked event of a stream; nil if there is none.
 func firstParked[Tx any](ctx context.Context, p *Projection[Tx], v persistence.View[Tx], streamID string) (*ParkedEvent, error) {
-	all, err := Parked(ctx, v, p)
+	all, err := Parked(ctx, p, v)
 	for i := range all {
 		if all[i].StreamID == streamID {
 			return &all[i], p.errorf("retry", err)
@@ -210,7 +210,7 @@ func note[Tx any](ctx context.Context, p *Projection[Tx], v persistence.View[Tx]
 // Drop removes a parked event, which is never handled then; the ones behind it stay
 // parked until [Retry]. It returns [annals.ErrNotFound] if none is parked at the
 // position. It can be called by any process, also while the projection runs.
-func Drop[Tx any](ctx context.Context, v persistence.View[Tx], p *Projection[Tx], position int64) error {
+func Drop[Tx any](ctx context.Context, p *Projection[Tx], v persistence.View[Tx], position int64) error {
 	k := ledgerKeys{p.name, p.version}
 	return p.errorf("drop", v.Update(ctx, func(ctx context.Context, _ Tx, l persistence.Ledger) error {
 		all, err := readParked(ctx, l, k)

@@ -318,7 +318,7 @@ func TestAFailureIsParkedWithItsStream(t *testing.T) {
 	if balance(v, "a") != 1 || balance(v, "b") != 3 {
 		t.Errorf("a has %d, b has %d", balance(v, "a"), balance(v, "b"))
 	}
-	parked, err := projection.Parked(t.Context(), v, p)
+	parked, err := projection.Parked(t.Context(), p, v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +339,7 @@ func TestAFailureIsParkedWithItsStream(t *testing.T) {
 	if _, ok := errors.AsType[*projection.EventError](err); !ok || n != 0 || !errors.Is(err, errPoison) {
 		t.Fatalf("Retry: %d, %v", n, err)
 	}
-	if parked, _ = projection.Parked(t.Context(), v, p); len(parked) != 3 || parked[0].Attempts != 3 {
+	if parked, _ = projection.Parked(t.Context(), p, v); len(parked) != 3 || parked[0].Attempts != 3 {
 		t.Errorf("parked %+v", parked)
 	}
 	f.heal()
@@ -365,10 +365,10 @@ func TestAParkedEventIsDropped(t *testing.T) {
 	p := define(f.part())
 	r := start(t, b, p, v, projection.WithFailures(1, 0, 0, projection.Park))
 	wait(t, r, at)
-	if err := projection.Drop(t.Context(), v, p, 1); !errors.Is(err, annals.ErrNotFound) {
+	if err := projection.Drop(t.Context(), p, v, 1); !errors.Is(err, annals.ErrNotFound) {
 		t.Errorf("Drop of one that is not parked: %v", err)
 	}
-	if err := projection.Drop(t.Context(), v, p, 3); err != nil {
+	if err := projection.Drop(t.Context(), p, v, 3); err != nil {
 		t.Fatal(err)
 	}
 	wait(t, r, b.deposit(t, "a", 3)) // behind the one that is parked still
@@ -482,10 +482,10 @@ func TestANewVersionIsBuiltBesideTheOldOne(t *testing.T) {
 	if err := late.Err(); !errors.Is(err, projection.ErrReplaced) {
 		t.Errorf("the old one, started again: %v", err)
 	}
-	if err := projection.Forget(t.Context(), v, second); !errors.Is(err, annals.ErrConfiguration) {
+	if err := projection.Forget(t.Context(), second, v); !errors.Is(err, annals.ErrConfiguration) {
 		t.Errorf("Forget of the active version: %v", err)
 	}
-	if err := projection.Forget(t.Context(), v, first); err != nil {
+	if err := projection.Forget(t.Context(), first, v); err != nil {
 		t.Error(err)
 	}
 }

@@ -237,7 +237,7 @@ func TestAStreamThatIsParkedHoldsUpNoOther(t *testing.T) {
 				rt.Fatal(err)
 			}
 		}
-		if parked, err := projection.Parked(t.Context(), v, p); len(parked) > 0 || err != nil {
+		if parked, err := projection.Parked(t.Context(), p, v); len(parked) > 0 || err != nil {
 			rt.Errorf("parked %v, %v", parked, err)
 		}
 		all := fold(t, b)
@@ -412,7 +412,7 @@ func TestAnEventThatCannotBeReadIsParked(t *testing.T) {
 	if balance(v, "a") != 1 || balance(v, "b") != 2 {
 		t.Errorf("a has %d, b has %d", balance(v, "a"), balance(v, "b"))
 	}
-	parked, err := projection.Parked(t.Context(), v, p)
+	parked, err := projection.Parked(t.Context(), p, v)
 	if err != nil || len(parked) != 1 || parked[0].StreamID != "a" || parked[0].Topic != "Account.Deposited" || parked[0].Attempts != 1 {
 		t.Errorf("parked %+v, %v", parked, err)
 	}

@@ -146,7 +146,7 @@ func TestAFailureAtTheCommitIsParked(t *testing.T) {
 	p := define()
 	r := start(t, b, p, persistence.View[*viewTx](v), projection.WithFailures(2, 0, 0, projection.Park))
 	wait(t, r, at)
-	parked, err := projection.Parked(t.Context(), persistence.View[*viewTx](v), p)
+	parked, err := projection.Parked(t.Context(), p, persistence.View[*viewTx](v))
 	if err != nil || len(parked) != 2 || parked[0].Reason != "poison" || parked[1].Attempts != 0 {
 		t.Errorf("parked %+v, %v", parked, err)
 	}

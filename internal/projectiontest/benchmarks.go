@@ -72,7 +72,7 @@ func (s *store[Tx]) catchesUp(b *testing.B, n int, after, upTo int64, opts ...pr
 	opts = append(opts, projection.StartAfter(after), projection.WithLease(0))
 	return compare.Side{
 		Events:  n,
-		Prepare: func() { _ = projection.Forget(b.Context(), s.v, p) },
+		Prepare: func() { _ = projection.Forget(b.Context(), p, s.v) },
 		Round: func() error {
 			r, err := projection.Start(b.Context(), s.app, p, s.v, opts...)
 			if err != nil {

@@ -118,7 +118,7 @@ func checkParked[Tx any](t *testing.T, s *store[Tx]) {
 	at := s.deposits(t, 3, 30)
 	r := s.startOf(t, p, projection.WithFailures(2, 0, time.Millisecond, projection.Park))
 	wait(t, r, at)
-	parked, err := projection.Parked(t.Context(), s.v, p)
+	parked, err := projection.Parked(t.Context(), p, s.v)
 	if err != nil || len(parked) != 9 || parked[0].Attempts != 2 || parked[0].StreamID != account(1) {
 		t.Fatalf("parked %+v, %v", parked, err)
 	}
