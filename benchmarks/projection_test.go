@@ -23,14 +23,6 @@ import (
 // The module that has both databases is where a view of the one follows a log of the
 // other.
 
-const (
-	createBalances = "CREATE TABLE IF NOT EXISTS balances (id text PRIMARY KEY, version bigint NOT NULL, balance bigint NOT NULL)"
-	readBalance    = "SELECT version, balance FROM balances WHERE id = $1"
-	readBalances   = "SELECT id, version, balance FROM balances"
-	writeBalance   = "INSERT INTO balances (id, version, balance) VALUES ($1, $2, $3) " +
-		"ON CONFLICT (id) DO UPDATE SET version = excluded.version, balance = excluded.balance"
-)
-
 func sqliteFile(tb testing.TB) string { tb.Helper(); return filepath.Join(tb.TempDir(), "annals.db") }
 
 // newSchema makes a schema, and returns a URL whose connections have it as their own.
@@ -68,7 +60,7 @@ func migrated[R interface {
 }
 
 func postgresLogSQLiteView() projectiontest.Backend[*sql.Tx] {
-	return projectiontest.Backend[*sql.Tx]{
+	return projectiontest.WithStatements(projectiontest.Backend[*sql.Tx]{
 		Name: "log on PostgreSQL, view on SQLite", Processes: true,
 		CreateLog: newSchema,
 		OpenLog: func(ctx context.Context, address string) (projectiontest.Recorder, error) {
@@ -81,45 +73,14 @@ func postgresLogSQLiteView() projectiontest.Backend[*sql.Tx] {
 			if err != nil {
 				return nil, nil, err
 			}
-			_, err = db.ExecContext(ctx, createBalances)
+			_, err = db.ExecContext(ctx, projectiontest.CreateBalances)
 			return sqlite.View(db, sqlite.WithBusyTimeout(time.Minute)), func() { _ = db.Close() }, err
 		},
-		Get: func(ctx context.Context, tx *sql.Tx, id string) (r projectiontest.Row, err error) {
-			err = tx.QueryRowContext(ctx, readBalance, id).Scan(&r.Version, &r.Balance)
-			if errors.Is(err, sql.ErrNoRows) {
-				err = nil
-			}
-			return r, err
-		},
-		Put: func(ctx context.Context, tx *sql.Tx, id string, r projectiontest.Row) error {
-			_, err := tx.ExecContext(ctx, writeBalance, id, r.Version, r.Balance)
-			return err
-		},
-		Rows: func(ctx context.Context, v persistence.View[*sql.Tx]) (map[string]projectiontest.Row, error) {
-			all := make(map[string]projectiontest.Row)
-			err := v.Update(ctx, func(ctx context.Context, tx *sql.Tx, _ persistence.Ledger) (err error) {
-				rows, err := tx.QueryContext(ctx, readBalances)
-				if err != nil {
-					return err
-				}
-				defer func() { err = errors.Join(err, rows.Close()) }()
-				for rows.Next() {
-					var id string
-					var r projectiontest.Row
-					if err := rows.Scan(&id, &r.Version, &r.Balance); err != nil {
-						return err
-					}
-					all[id] = r
-				}
-				return rows.Err()
-			})
-			return all, err
-		},
-	}
+	}, projectiontest.SQL)
 }
 
 func sqliteLogPostgresView() projectiontest.Backend[pgx.Tx] {
-	return projectiontest.Backend[pgx.Tx]{
+	return projectiontest.WithStatements(projectiontest.Backend[pgx.Tx]{
 		Name: "log on SQLite, view on PostgreSQL", Processes: true,
 		CreateLog: sqliteFile,
 		OpenLog: func(ctx context.Context, path string) (projectiontest.Recorder, error) {
@@ -132,35 +93,25 @@ func sqliteLogPostgresView() projectiontest.Backend[pgx.Tx] {
 			if err != nil {
 				return nil, nil, err
 			}
-			_, err = pool.Exec(ctx, createBalances)
+			_, err = pool.Exec(ctx, projectiontest.CreateBalances)
 			return postgres.View(pool), pool.Close, err
 		},
-		Get: func(ctx context.Context, tx pgx.Tx, id string) (r projectiontest.Row, err error) {
-			err = tx.QueryRow(ctx, readBalance, id).Scan(&r.Version, &r.Balance)
-			if errors.Is(err, pgx.ErrNoRows) {
-				err = nil
-			}
-			return r, err
-		},
-		Put: func(ctx context.Context, tx pgx.Tx, id string, r projectiontest.Row) error {
-			_, err := tx.Exec(ctx, writeBalance, id, r.Version, r.Balance)
+	}, statements)
+}
+
+var statements = projectiontest.Statements[pgx.Tx]{
+	Exec: func(ctx context.Context, tx pgx.Tx, statement string, args ...any) error {
+		_, err := tx.Exec(ctx, statement, args...)
+		return err
+	},
+	Query: func(ctx context.Context, tx pgx.Tx, query string, args, dest []any, row func()) error {
+		rows, err := tx.Query(ctx, query, args...)
+		if err != nil {
 			return err
-		},
-		Rows: func(ctx context.Context, v persistence.View[pgx.Tx]) (map[string]projectiontest.Row, error) {
-			all := make(map[string]projectiontest.Row)
-			err := v.Update(ctx, func(ctx context.Context, tx pgx.Tx, _ persistence.Ledger) error {
-				rows, err := tx.Query(ctx, readBalances)
-				if err != nil {
-					return err
-				}
-				var id string
-				var r projectiontest.Row
-				_, err = pgx.ForEachRow(rows, []any{&id, &r.Version, &r.Balance}, func() error { all[id] = r; return nil })
-				return err
-			})
-			return all, err
-		},
-	}
+		}
+		_, err = pgx.ForEachRow(rows, dest, func() error { row(); return nil })
+		return err
+	},
 }
 
 func TestAViewOnSQLiteOfALogOnPostgreSQL(t *testing.T) {

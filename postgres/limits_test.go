@@ -40,7 +40,9 @@ func TestLimitsOfACallThatIsOver(t *testing.T) {
 		var l limits
 		defer l.stop()
 		_, done := l.within(t.Context(), time.Second)
-		time.Sleep(time.Second / 2) //nolint:forbidigo // of the bubble
+		half, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		<-half.Done()
 		done()
 		start := time.Now()
 		ctx, done := l.within(t.Context(), time.Second)

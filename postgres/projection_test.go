@@ -2,7 +2,6 @@ package postgres_test
 
 import (
 	"context"
-	"errors"
 	"net/url"
 	"testing"
 
@@ -22,7 +21,7 @@ func projections() projectiontest.Backend[pgx.Tx] {
 		tb.Helper()
 		return withParameter(tb, address, "application_name", annals.NewID())
 	}
-	return projectiontest.Backend[pgx.Tx]{
+	return projectiontest.WithStatements(projectiontest.Backend[pgx.Tx]{
 		Name:      "postgres",
 		Processes: true,
 		CreateLog: func(tb testing.TB) string { tb.Helper(); return named(tb, create(tb)) },
@@ -32,7 +31,7 @@ func projections() projectiontest.Backend[pgx.Tx] {
 		CreateView: func(tb testing.TB) string {
 			tb.Helper()
 			address := newSchema(tb)
-			execute(tb, address, "CREATE TABLE balances (id text PRIMARY KEY, version bigint NOT NULL, balance bigint NOT NULL)")
+			execute(tb, address, projectiontest.CreateBalances)
 			return named(tb, address)
 		},
 		OpenView: func(ctx context.Context, address string) (persistence.View[pgx.Tx], func(), error) {
@@ -41,32 +40,6 @@ func projections() projectiontest.Backend[pgx.Tx] {
 				return nil, nil, err
 			}
 			return postgres.View(pool), pool.Close, nil
-		},
-		Get: func(ctx context.Context, tx pgx.Tx, id string) (r projectiontest.Row, err error) {
-			err = tx.QueryRow(ctx, "SELECT version, balance FROM balances WHERE id = $1", id).Scan(&r.Version, &r.Balance)
-			if errors.Is(err, pgx.ErrNoRows) {
-				err = nil
-			}
-			return r, err
-		},
-		Put: func(ctx context.Context, tx pgx.Tx, id string, r projectiontest.Row) error {
-			_, err := tx.Exec(ctx, "INSERT INTO balances (id, version, balance) VALUES ($1, $2, $3) "+
-				"ON CONFLICT (id) DO UPDATE SET version = excluded.version, balance = excluded.balance", id, r.Version, r.Balance)
-			return err
-		},
-		Rows: func(ctx context.Context, v persistence.View[pgx.Tx]) (all map[string]projectiontest.Row, err error) {
-			err = v.Update(ctx, func(ctx context.Context, tx pgx.Tx, _ persistence.Ledger) error {
-				all = make(map[string]projectiontest.Row)
-				rows, err := tx.Query(ctx, "SELECT id, version, balance FROM balances")
-				if err != nil {
-					return err
-				}
-				var id string
-				var r projectiontest.Row
-				_, err = pgx.ForEachRow(rows, []any{&id, &r.Version, &r.Balance}, func() error { all[id] = r; return nil })
-				return err
-			})
-			return all, err
 		},
 		Cut: func(tb testing.TB, address string) {
 			tb.Helper()
@@ -78,7 +51,22 @@ func projections() projectiontest.Backend[pgx.Tx] {
 			execute(tb, withParameter(tb, address, "application_name", "cutter"),
 				"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '"+name+"'")
 		},
-	}
+	}, statements)
+}
+
+var statements = projectiontest.Statements[pgx.Tx]{
+	Exec: func(ctx context.Context, tx pgx.Tx, statement string, args ...any) error {
+		_, err := tx.Exec(ctx, statement, args...)
+		return err
+	},
+	Query: func(ctx context.Context, tx pgx.Tx, query string, args, dest []any, row func()) error {
+		rows, err := tx.Query(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		_, err = pgx.ForEachRow(rows, dest, func() error { row(); return nil })
+		return err
+	},
 }
 
 func TestProjections(t *testing.T) {

@@ -21,8 +21,8 @@ type Delivery struct {
 // Consumer returns a view for handlers whose effects are no database: mails, calls of
 // other services. They are called before the position is saved, so that each event is
 // delivered at least once: again, with the same [Delivery.Key], if the process ends, the
-// view cannot be reached, or somebody else changes what is parked, in between. The view keeps positions, leases and parked
-// events: any view will do, also that of [Tracking].
+// view cannot be reached, or somebody else changes what is parked, in between. The view
+// keeps positions, leases and parked events: any view will do, also that of [Tracking].
 func Consumer[Tx any](v persistence.View[Tx]) persistence.View[Delivery] { return consumer[Tx]{v} }
 
 type consumer[Tx any] struct{ view persistence.View[Tx] }

@@ -18,7 +18,6 @@ import (
 // Upstream is the application whose events are projected: an [*application.Application],
 // or what has one embedded.
 type Upstream interface {
-	Name() string
 	Position(ctx context.Context) (int64, error)
 	Await(ctx context.Context, after int64) error
 	Notifications(ctx context.Context, opts ...application.ReadOption) iter.Seq2[application.Notification, error]
@@ -76,8 +75,8 @@ func Start[Tx any](ctx context.Context, up Upstream, p *Projection[Tx], v persis
 		return nil, err
 	}
 	if c, ok := v.(limited); ok && c.tracksOnly() {
-		if r.cfg.then == Park || r.cfg.partitions > 1 || p.version > 1 {
-			return nil, wrong("%s: a view of Tracking parks nothing, and has one partition and one version", p.name)
+		if r.cfg.then == Park || r.cfg.partitions > 1 || p.version > 1 || len(p.switched) > 0 {
+			return nil, wrong("%s: a view of Tracking parks nothing, and has one partition and one version, without OnSwitch", p.name)
 		}
 		r.cfg.lease = 0
 	}

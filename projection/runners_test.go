@@ -77,7 +77,7 @@ func TestALeaseIsTakenOver(t *testing.T) {
 		first := start(t, b, define(), persistence.View[*viewTx](silent))
 		synctest.Wait()
 		second := start(t, b, define(), v)
-		time.Sleep(time.Minute) //nolint:forbidigo // of the bubble
+		advance(time.Minute)
 		if !first.Status().Active || second.Status().Active {
 			t.Fatalf("active: %v, %v", first.Status().Active, second.Status().Active)
 		}
@@ -95,7 +95,7 @@ func TestALeaseIsTakenOver(t *testing.T) {
 			t.Errorf("Health: %v", err)
 		}
 		silent.silence(false)
-		time.Sleep(10 * time.Second) //nolint:forbidigo // of the bubble
+		advance(10 * time.Second)
 		if first.Status().Active || !second.Status().Active {
 			t.Fatalf("active: %v, %v", first.Status().Active, second.Status().Active)
 		}
@@ -109,6 +109,12 @@ func TestALeaseIsTakenOver(t *testing.T) {
 		}
 		same(t, b, v)
 	})
+}
+
+// advance lets the time of a bubble pass, and waits for what happens until then.
+func advance(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
 }
 
 // silentView is a view that cannot be reached at times.
@@ -348,6 +354,11 @@ func TestATrackingKeepsPositionsOnly(t *testing.T) {
 			t.Errorf("Start: %v", err)
 		}
 	}
+	switched := projection.OnSwitch(func(context.Context, projection.Delivery) error { return nil })
+	p = projection.Define("mails", switched, projection.OnAll(func(context.Context, projection.Delivery, annals.Event) error { return nil }))
+	if _, err := projection.Start(t.Context(), b, p, v); !errors.Is(err, annals.ErrConfiguration) {
+		t.Errorf("Start: %v", err)
+	}
 }
 
 // The view and the log are not to be had at random moments.
@@ -429,7 +440,7 @@ func TestTheHookSeesTheLag(t *testing.T) {
 		var seen []projection.Status
 		r := start(t, b, p, v, projection.WithHook(func(s projection.Status) { seen = append(seen, s) }))
 		synctest.Wait()
-		time.Sleep(2500 * time.Millisecond) //nolint:forbidigo // of the bubble
+		advance(2500 * time.Millisecond)
 		s := r.Status()
 		if s.Lag != 2500*time.Millisecond || s.Behind() != at || s.Progress() != 0 {
 			t.Errorf("lag %v, %d positions, progress %v", s.Lag, s.Behind(), s.Progress())

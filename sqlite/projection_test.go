@@ -3,7 +3,6 @@ package sqlite_test
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -15,7 +14,7 @@ import (
 
 // projections are a log and a view on SQLite; with one file for both, on the same address.
 func projections(name string, oneFile bool) projectiontest.Backend[*sql.Tx] {
-	b := projectiontest.Backend[*sql.Tx]{
+	b := projectiontest.WithStatements(projectiontest.Backend[*sql.Tx]{
 		Name:      name,
 		Processes: true,
 		CreateLog: create,
@@ -24,10 +23,7 @@ func projections(name string, oneFile bool) projectiontest.Backend[*sql.Tx] {
 		},
 		CreateView: func(tb testing.TB) string { tb.Helper(); return filepath.Join(tb.TempDir(), "view.db") },
 		OpenView:   openBalances,
-		Get:        getBalance,
-		Put:        putBalance,
-		Rows:       balances,
-	}
+	}, projectiontest.SQL)
 	if oneFile {
 		b.CreateView = nil
 	}
@@ -39,45 +35,8 @@ func openBalances(ctx context.Context, path string) (persistence.View[*sql.Tx], 
 	if err != nil {
 		return nil, nil, err
 	}
-	_, err = db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS balances (id TEXT PRIMARY KEY, version INTEGER NOT NULL, balance INTEGER NOT NULL)")
+	_, err = db.ExecContext(ctx, projectiontest.CreateBalances)
 	return sqlite.View(db, sqlite.WithBusyTimeout(time.Minute)), func() { _ = db.Close() }, err
-}
-
-func getBalance(ctx context.Context, tx *sql.Tx, id string) (r projectiontest.Row, err error) {
-	err = tx.QueryRowContext(ctx, "SELECT version, balance FROM balances WHERE id = ?", id).Scan(&r.Version, &r.Balance)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
-	}
-	return r, err
-}
-
-const upsert = "INSERT INTO balances (id, version, balance) VALUES (?, ?, ?) " +
-	"ON CONFLICT (id) DO UPDATE SET version = excluded.version, balance = excluded.balance"
-
-func putBalance(ctx context.Context, tx *sql.Tx, id string, r projectiontest.Row) error {
-	_, err := tx.ExecContext(ctx, upsert, id, r.Version, r.Balance)
-	return err
-}
-
-func balances(ctx context.Context, v persistence.View[*sql.Tx]) (all map[string]projectiontest.Row, err error) {
-	err = v.Update(ctx, func(ctx context.Context, tx *sql.Tx, _ persistence.Ledger) (err error) {
-		all = make(map[string]projectiontest.Row)
-		rows, err := tx.QueryContext(ctx, "SELECT id, version, balance FROM balances")
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, rows.Close()) }()
-		for rows.Next() {
-			var id string
-			var r projectiontest.Row
-			if err := rows.Scan(&id, &r.Version, &r.Balance); err != nil {
-				return err
-			}
-			all[id] = r
-		}
-		return rows.Err()
-	})
-	return all, err
 }
 
 func TestProjections(t *testing.T) {
