@@ -12,7 +12,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,22 +24,24 @@ import (
 	"github.com/annals-es/annals/recordertest"
 )
 
-// envBouncer has the address of the PgBouncer that this program started, for its child
-// processes as well.
+// envBouncer has the address of the PgBouncer of [TestConformanceBehindPgBouncer], for its
+// child processes as well.
 const envBouncer = "ANNALS_TEST_PGBOUNCER"
 
 // TestConformanceBehindPgBouncer runs the suite through a PgBouncer that gives each
 // transaction another connection.
 func TestConformanceBehindPgBouncer(t *testing.T) {
 	t.Parallel()
-	startBouncer(t)
+	if err := os.Setenv(envBouncer, startBouncer(t)); err != nil { //nolint:usetesting // for child processes, and tests are parallel
+		t.Fatal(err)
+	}
 	recordertest.Run(t, bouncerBackend())
 }
 
 // TestViewConformanceBehindPgBouncer runs the suite of views through it.
 func TestViewConformanceBehindPgBouncer(t *testing.T) {
 	t.Parallel()
-	startBouncer(t)
+	bouncer := startBouncer(t)
 	b := viewBackend()
 	open := b.Open
 	b.Create = func(tb testing.TB) string {
@@ -55,7 +56,7 @@ func TestViewConformanceBehindPgBouncer(t *testing.T) {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		u.Host = os.Getenv(envBouncer)
+		u.Host = bouncer
 		q := u.Query()
 		q.Set("default_query_exec_mode", "cache_describe")
 		u.RawQuery = q.Encode()
@@ -95,13 +96,11 @@ func newDatabase(tb testing.TB) string {
 	return pgserver.Test(tb).URL(name)
 }
 
-// bouncer is the one that all tests share.
-var bouncer sync.Mutex
-
 // bouncerScript runs a PgBouncer for as long as standard input is open.
 const bouncerScript = `"$0" "$@" & trap 'kill $!' EXIT; cat >/dev/null`
 
-func startBouncer(t *testing.T) {
+// startBouncer starts a PgBouncer for this test, and returns its address.
+func startBouncer(t *testing.T) string {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
 	if err != nil {
@@ -110,8 +109,6 @@ func startBouncer(t *testing.T) {
 	if _, err := os.Stat(program); err != nil {
 		pgserver.Missing(t, "pgbouncer", "there is no pgbouncer (make deps installs it on Debian and Ubuntu)")
 	}
-	bouncer.Lock()
-	defer bouncer.Unlock()
 	server, err := url.Parse(serverURL(t))
 	if err != nil {
 		t.Fatal(err)
@@ -161,9 +158,6 @@ func startBouncer(t *testing.T) {
 		_ = command.Wait() // it was killed
 	})
 	address := net.JoinHostPort("127.0.0.1", port)
-	if err := os.Setenv(envBouncer, address); err != nil { //nolint:usetesting // for child processes, and tests are parallel
-		t.Fatal(err)
-	}
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
 	for {
@@ -171,7 +165,7 @@ func startBouncer(t *testing.T) {
 		conn, err := dialer.DialContext(t.Context(), "tcp", address)
 		if err == nil {
 			_ = conn.Close()
-			return
+			return address
 		}
 		select {
 		case <-ticker.C:
