@@ -163,8 +163,8 @@ func (e *UnknownTopicError) Error() string {
 // Is reports whether target is [ErrUnknownTopic].
 func (e *UnknownTopicError) Is(target error) bool { return target == ErrUnknownTopic }
 
-// TrackingConflictError says which upstream position was already tracked.
-// Nothing of the save was stored. It is [ErrTrackingConflict].
+// TrackingConflictError says which upstream position was already tracked, or does not
+// follow what is. Nothing of the save was stored. It is [ErrTrackingConflict].
 type TrackingConflictError struct {
 	// Name is the name of the tracking: usually that of the upstream application.
 	Name string
@@ -174,6 +174,10 @@ type TrackingConflictError struct {
 
 // Error names the tracking and both positions.
 func (e *TrackingConflictError) Error() string {
+	if e.Actual < e.Position {
+		return fmt.Sprintf("annals: tracking conflict: position %d of %q does not follow: it is tracked up to %d, which the save did not expect",
+			e.Position, e.Name, e.Actual)
+	}
 	return fmt.Sprintf("annals: tracking conflict: position %d of %q was already processed: it is tracked up to %d",
 		e.Position, e.Name, e.Actual)
 }

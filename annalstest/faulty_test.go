@@ -38,7 +38,7 @@ func TestFaultyConforms(t *testing.T) {
 			r, _ := stores.Load(address)
 			return r.(recordertest.Recorder), nil
 		},
-		Features: recordertest.Features{Snapshots: true},
+		Features: recordertest.Features{Snapshots: true, Ledger: true},
 	})
 }
 

@@ -21,6 +21,7 @@ type Recorder struct {
 	streams   map[string]*stream
 	tracking  map[string]int64
 	snapshots map[string]persistence.StoredSnapshot
+	ledger    map[string]string
 	changed   chan struct{} // if somebody waits: closed when log grows, and when the recorder is closed
 	closed    bool
 }
@@ -78,6 +79,7 @@ func New() *Recorder {
 		streams:   make(map[string]*stream),
 		tracking:  make(map[string]int64),
 		snapshots: make(map[string]persistence.StoredSnapshot),
+		ledger:    make(map[string]string),
 	}
 }
 
@@ -104,6 +106,8 @@ func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, er
 	if positions, err := r.check(ctx, &b); err != nil || positions != nil {
 		return positions, err
 	}
+	entries := newDraft(r.ledger)
+	b.OpenLedger(func(context.Context, any) (persistence.Ledger, error) { return &ledger{entries}, nil })
 	if b.Do != nil {
 		if err := b.Do(ctx, nil); err != nil { // it may read
 			return nil, err
@@ -114,6 +118,7 @@ func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, er
 	if r.closed {
 		return nil, annals.ErrClosed
 	}
+	entries.apply()
 	if t := b.Tracking; t != nil {
 		r.tracking[t.Name] = t.Position
 	}
@@ -138,7 +143,7 @@ func (r *Recorder) check(ctx context.Context, b *persistence.Batch) ([]int64, er
 		return nil, err
 	}
 	if t := b.Tracking; t != nil {
-		if actual, ok := r.tracking[t.Name]; ok && t.Position <= actual {
+		if actual := r.tracking[t.Name]; !t.Follows(actual) {
 			return nil, &annals.TrackingConflictError{Name: t.Name, Position: t.Position, Actual: actual}
 		}
 	}

@@ -33,7 +33,7 @@ func (s *stores) open(_ context.Context, address string) (recordertest.Recorder,
 func backend() recordertest.Backend {
 	s := new(stores)
 	return recordertest.Backend{
-		Name: "memory", Create: s.create, Open: s.open, Features: recordertest.Features{Snapshots: true},
+		Name: "memory", Create: s.create, Open: s.open, Features: recordertest.Features{Snapshots: true, Ledger: true},
 	}
 }
 

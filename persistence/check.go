@@ -43,8 +43,8 @@ func (e *InvalidEventError) Is(target error) bool { return target == annals.ErrU
 // may store: an id that is empty, too long, not UTF-8 or there twice
 // ([annals.ErrInvalidID]); an event without a topic, or with a time outside of the years 1 to 9999
 // ([annals.ErrUnencodable]); versions of one stream that are not consecutive
-// ([annals.ErrVersionConflict]); a tracked position below 1. Every recorder
-// calls it first.
+// ([annals.ErrVersionConflict]); a tracked position below 1, or not behind the one
+// that it is to follow. Every recorder calls it first.
 func (b *Batch) Check() error {
 	for i := range b.Events {
 		if err := b.Events[i].check(); err != nil {
@@ -56,13 +56,16 @@ func (b *Batch) Check() error {
 			return err
 		}
 	}
-	if b.Tracking != nil {
-		if err := annals.CheckID("tracking name", b.Tracking.Name); err != nil {
+	if t := b.Tracking; t != nil {
+		if err := annals.CheckID("tracking name", t.Name); err != nil {
 			return err
 		}
-		if b.Tracking.Position < 1 {
-			return fmt.Errorf("persistence: tracking %q: position %d: positions start at 1: %w",
-				b.Tracking.Name, b.Tracking.Position, annals.ErrConfiguration)
+		if t.Position < 1 {
+			return fmt.Errorf("persistence: tracking %q: position %d: positions start at 1: %w", t.Name, t.Position, annals.ErrConfiguration)
+		}
+		if t.After != nil && (*t.After < 0 || *t.After >= t.Position) {
+			return fmt.Errorf("persistence: tracking %q: position %d after %d: positions grow: %w",
+				t.Name, t.Position, *t.After, annals.ErrConfiguration)
 		}
 	}
 	return nil

@@ -6,8 +6,8 @@ import (
 )
 
 // Batch is what one call of Record stores, in one atomic step: the events of any
-// number of streams, a tracking, and the caller's own statements. Each part may
-// be missing.
+// number of streams, a tracking, entries of the ledger, and the caller's own
+// statements. Each part may be missing.
 type Batch struct {
 	// Events are stored in this order. Those of one stream must have
 	// consecutive versions; the version before the first of them is the version
@@ -16,6 +16,12 @@ type Batch struct {
 
 	// Tracking is stored with the events; nil if there is none.
 	Tracking *Tracking
+
+	// Ledger, if not nil, is called in the atomic step, once events and tracking are
+	// written and before Do, with the ledger that the recorder keeps beside them. All
+	// that holds for Do holds for it. A recorder may have no ledger: it returns
+	// [annals.ErrUnsupported], and stores nothing.
+	Ledger func(ctx context.Context, l Ledger) error
 
 	// Do, if not nil, is called in the atomic step, once the rest is written,
 	// with the recorder's own transaction: *sql.Tx for SQL databases. It must
@@ -28,6 +34,26 @@ type Batch struct {
 	// alone for a batch that is recognised as stored already, whose bytes may be
 	// others than those that are stored, and after an error.
 	Fresh *bool
+}
+
+// OpenLedger makes Ledger a part of Do, for a recorder that opens its ledger in the
+// transaction that it passes to Do.
+func (b *Batch) OpenLedger(open func(ctx context.Context, tx any) (Ledger, error)) {
+	f, do := b.Ledger, b.Do
+	if f == nil {
+		return
+	}
+	b.Ledger = nil
+	b.Do = func(ctx context.Context, tx any) error {
+		l, err := open(ctx, tx)
+		if err == nil {
+			err = f(ctx, l)
+		}
+		if err == nil && do != nil {
+			err = do(ctx, tx)
+		}
+		return err
+	}
 }
 
 // StreamRecorder writes events and reads those of one stream.
@@ -46,7 +72,7 @@ type StreamRecorder interface {
 	//     and does not call Do.
 	//   - It must set Fresh for a batch that it stored, and for no other.
 	//   - It must return an [*annals.TrackingConflictError], and store nothing,
-	//     unless the tracked position is greater than the one stored.
+	//     unless the tracking follows the position stored, see [Tracking.Follows].
 	//   - It must return the error of [Batch.Check], and store nothing, if the
 	//     batch is not valid.
 	//   - If it returns the context's error, it must have stored nothing.

@@ -70,4 +70,14 @@ type Tracking struct {
 	Name string
 	// Position is the position, in the upstream log, that is processed.
 	Position int64
+	// After, if not nil, is the position that must be tracked so far, 0 for none: what
+	// lies between the two was processed by whoever read it there, and by nobody else.
+	// Defaults to nil: any that is lower than Position.
+	After *int64
+}
+
+// Follows reports whether the tracking may be stored where a position is tracked, 0 for
+// none.
+func (t *Tracking) Follows(tracked int64) bool {
+	return tracked < t.Position && (t.After == nil || *t.After == tracked)
 }

@@ -19,9 +19,9 @@ type View[Tx any] interface {
 	Update(ctx context.Context, f func(ctx context.Context, tx Tx, l Ledger) error) error
 }
 
-// Ledger is a small table of texts by keys, in the database of a view. In it
-// projections note how far they are, in the transaction of what they have written.
-// A ledger must not be used after the function that it was given to.
+// Ledger is a small table of texts by keys, in the database of a view or of a recorder.
+// In it projections note how far they are, in the transaction of what they have
+// written. A ledger must not be used after the function that it was given to.
 type Ledger interface {
 	// Get returns the value of a key; ok is false if there is none.
 	Get(ctx context.Context, key string) (value string, ok bool, err error)

@@ -27,7 +27,7 @@ func backend() recordertest.Backend {
 		Open: func(ctx context.Context, address string) (recordertest.Recorder, error) {
 			return postgres.Open(ctx, address)
 		},
-		Features:   recordertest.Features{Durable: true, Processes: true, Transactions: true, Snapshots: true, Joins: true, Server: true},
+		Features:   recordertest.Features{Durable: true, Processes: true, Transactions: true, Snapshots: true, Ledger: true, Joins: true, Server: true},
 		Statements: &recordertest.Statements{Insert: insertOwn, Count: countOwn, Begin: beginOwn},
 		Server:     newServer,
 		Bare:       newBare,

@@ -34,6 +34,7 @@ func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, er
 	if err := r.usable(ctx); err != nil {
 		return nil, r.errorf(ctx, "record", err)
 	}
+	b.OpenLedger(r.openLedger)
 	if len(b.Events) == 0 && b.Tracking == nil && b.Do == nil {
 		return nil, nil
 	}
@@ -274,7 +275,7 @@ type outcome struct {
 // refusal says what a batch does not fit to.
 type refusal struct {
 	actual  map[string]int64 // the versions of streams that are not at the one that the batch expects
-	tracked int64            // what is tracked, if that is not below the batch's tracking
+	tracked int64            // what is tracked, if the batch's tracking does not follow it
 }
 
 // storeGroup stores those of the batches that fit to what is stored, in one
@@ -342,6 +343,7 @@ func arguments(batches []*persistence.Batch) []any {
 		trackingRequests  []int32
 		trackingNames     []string
 		trackingPositions []int64
+		trackingAfters    []int64
 		last              string
 	)
 	n := 0
@@ -377,13 +379,18 @@ func arguments(batches []*persistence.Batch) []any {
 			trackingRequests = append(trackingRequests, request)
 			trackingNames = append(trackingNames, t.Name)
 			trackingPositions = append(trackingPositions, t.Position)
+			after := int64(-1)
+			if t.After != nil {
+				after = *t.After
+			}
+			trackingAfters = append(trackingAfters, after)
 		}
 	}
 	return []any{
 		heads.requests, heads.streams, heads.versions,
 		events.requests, events.streams, events.versions, events.ids, events.topics, events.times, events.shapes, events.encodings,
 		events.states, events.correlations, events.causations, events.headers, events.hashes,
-		trackingRequests, trackingNames, trackingPositions,
+		trackingRequests, trackingNames, trackingPositions, trackingAfters,
 	}
 }
 

@@ -55,7 +55,8 @@ const insertOneText = "INSERT INTO annals_events (stream_id, " + columns + ", ha
 // what is there.
 //
 // Parameters: 1-3 the number of the request, the stream and the version of the first
-// event of each stream; 4-16 the events; 17-19 the trackings.
+// event of each stream; 4-16 the events; 17-20 the trackings, the last of them the position to
+// follow, or -1 for any.
 const insertGroupText = "WITH refused AS MATERIALIZED (" +
 	"SELECT h.request, h.stream_id, coalesce(l.version, 0) AS actual " +
 	"FROM unnest($1::integer[], $2::text[], $3::bigint[]) AS h (request, stream_id, version) " +
@@ -63,8 +64,10 @@ const insertGroupText = "WITH refused AS MATERIALIZED (" +
 	"ORDER BY e.version DESC LIMIT 1) AS l ON true " +
 	"WHERE coalesce(l.version, 0) <> h.version - 1" +
 	"), untracked AS MATERIALIZED (" +
-	"SELECT t.request, k.position FROM unnest($17::integer[], $18::text[], $19::bigint[]) AS t (request, name, position) " +
-	"JOIN annals_tracking AS k ON k.name = t.name AND k.position >= t.position" +
+	"SELECT t.request, coalesce(k.position, 0) AS position " +
+	"FROM unnest($17::integer[], $18::text[], $19::bigint[], $20::bigint[]) AS t (request, name, position, after) " +
+	"LEFT JOIN annals_tracking AS k ON k.name = t.name " +
+	"WHERE k.position >= t.position OR t.after >= 0 AND t.after <> coalesce(k.position, 0)" +
 	"), left_out AS MATERIALIZED (SELECT request FROM refused UNION SELECT request FROM untracked" +
 	"), stored AS (" +
 	"INSERT INTO annals_events (stream_id, " + columns + ", hash) " +

@@ -125,8 +125,8 @@ func (v *view) ready(ctx context.Context) (string, error) {
 			if err != nil && !errors.Is(err, errNoSchema) {
 				return err
 			}
-			table = v.r.tables(schema) + "ledger"
-			return v.create(ctx, tx, schema, table)
+			table = v.r.ledgerTable(schema)
+			return v.r.createLedger(ctx, tx, schema, table)
 		})
 	})
 	if err == nil {
@@ -135,19 +135,21 @@ func (v *view) ready(ctx context.Context) (string, error) {
 	return v.table, err
 }
 
-// create makes the table if it is not there, and the schema too if that is missing. Who
-// may make neither can use a table that is there.
-func (v *view) create(ctx context.Context, tx pgx.Tx, schema, table string) error {
+func (r *Recorder) ledgerTable(schema string) string { return r.tables(schema) + "ledger" }
+
+// createLedger makes the table if it is not there, and the schema too if that is missing.
+// Who may make neither can use a table that is there.
+func (r *Recorder) createLedger(ctx context.Context, tx pgx.Tx, schema, table string) error {
 	var there bool
 	const look = "SELECT to_regclass($1) IS NOT NULL"
-	if err := tx.QueryRow(ctx, look, v.r.mode, table).Scan(&there); err != nil || there {
+	if err := tx.QueryRow(ctx, look, r.mode, table).Scan(&there); err != nil || there {
 		return err
 	}
 	const lock = "SELECT pg_advisory_xact_lock($1)" // others who make tables wait here
-	if _, err := tx.Exec(ctx, lock, v.r.mode, lockKey("migrate", "")); err != nil {
+	if _, err := tx.Exec(ctx, lock, r.mode, lockKey("migrate", "")); err != nil {
 		return err
 	}
-	if _, err := v.r.schemaOf(ctx, tx); errors.Is(err, errNoSchema) {
+	if _, err := r.schemaOf(ctx, tx); errors.Is(err, errNoSchema) {
 		if _, err := tx.Exec(ctx, "CREATE SCHEMA "+pgx.Identifier{schema}.Sanitize()); err != nil {
 			return err
 		}
@@ -156,6 +158,36 @@ func (v *view) create(ctx context.Context, tx pgx.Tx, schema, table string) erro
 	}
 	_, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS "+table+` (key text COLLATE "C" PRIMARY KEY, value text NOT NULL)`)
 	return err
+}
+
+// openLedger returns the ledger in the transaction of a save.
+func (r *Recorder) openLedger(ctx context.Context, tx any) (persistence.Ledger, error) {
+	t := tx.(pgx.Tx) //nolint:forcetypeassert // the recorder's own
+	schema, err := r.schemaOf(ctx, t)
+	table := r.ledgerTable(schema)
+	if err == nil {
+		err = r.createLedger(ctx, t, schema, table)
+	}
+	if err != nil {
+		return nil, r.errorf(ctx, "ledger", err)
+	}
+	return ledger.New(recorderLedgerTx{r, ledgerTx{t, new(error)}}, table), nil
+}
+
+// recorderLedgerTx says of its errors what a recorder says of them.
+type recorderLedgerTx struct {
+	r  *Recorder
+	tx ledgerTx
+}
+
+func (t recorderLedgerTx) Exec(ctx context.Context, statement string, args ...any) (int64, error) {
+	n, err := t.tx.Exec(ctx, statement, args...)
+	return n, t.r.errorf(ctx, "ledger", err)
+}
+
+func (t recorderLedgerTx) Entries(ctx context.Context, query string, args ...any) ([]persistence.LedgerEntry, error) {
+	entries, err := t.tx.Entries(ctx, query, args...)
+	return entries, t.r.errorf(ctx, "ledger", err)
 }
 
 // failed says what could not be done. The error of the function of Update stays in it.

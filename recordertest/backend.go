@@ -70,6 +70,8 @@ type Features struct {
 	Transactions bool
 	// Snapshots: the recorder is a persistence.SnapshotRecorder.
 	Snapshots bool
+	// Ledger: the recorder has a ledger, see persistence.Batch.
+	Ledger bool
 	// Server: the database is a server, to which there are connections.
 	Server bool
 	// Joins: the recorder is a persistence.TxRecorder, and saves in transactions of
@@ -165,6 +167,7 @@ func groups() []group {
 		{"10 snapshots", snapshotStoreChecks()},
 		{"11 joins", joinChecks()},
 		{"12 the server", serverChecks()},
+		{"13 the ledger", ledgerChecks()},
 		{"the model", modelChecks()},
 		{"the application", applicationChecks()},
 	}
@@ -182,6 +185,7 @@ func (f Features) missing(needs Features) string {
 		{"transactions", needs.Transactions, f.Transactions},
 		{"snapshots", needs.Snapshots, f.Snapshots},
 		{"joins", needs.Joins, f.Joins},
+		{"ledger", needs.Ledger, f.Ledger},
 		{"server", needs.Server, f.Server},
 	} {
 		if feature.need && !feature.there {

@@ -355,6 +355,13 @@ func (r readsOutside) ReadStreamTx(
 	return r.ReadStream(ctx, id, q)
 }
 
+func followsAny(_ context.Context, b *persistence.Batch) error {
+	if b.Tracking != nil {
+		b.Tracking = &persistence.Tracking{Name: b.Tracking.Name, Position: b.Tracking.Position}
+	}
+	return nil
+}
+
 func hasOneTracking(_ context.Context, b *persistence.Batch) error {
 	if b.Tracking != nil {
 		b.Tracking = &persistence.Tracking{Name: "all", Position: b.Tracking.Position}

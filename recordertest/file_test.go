@@ -277,6 +277,9 @@ func (r *file) locked(f func() error) error {
 // add stores a batch in memory, and returns what the file is to have of it:
 // nothing of a repeat, which is not fresh.
 func (r *file) add(ctx context.Context, b persistence.Batch) (added line, positions []int64, fresh bool, err error) {
+	if b.Ledger != nil {
+		return line{}, nil, false, fmt.Errorf("a file has no ledger: %w", annals.ErrUnsupported)
+	}
 	b.Fresh = &fresh
 	l := line{Events: b.Events}
 	if b.Tracking != nil {

@@ -44,7 +44,7 @@ func (m *model) judge(b persistence.Batch) (v verdict) {
 		}
 		seen[e.StreamID] = true
 	}
-	if t := b.Tracking; t != nil && m.tracking[t.Name] >= t.Position {
+	if t := b.Tracking; t != nil && !t.Follows(m.tracking[t.Name]) {
 		v.tracking = append(v.tracking, annals.TrackingConflictError{Name: t.Name, Position: t.Position, Actual: m.tracking[t.Name]})
 	}
 	return v

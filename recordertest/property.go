@@ -98,6 +98,9 @@ func (o *operations) record(rt *rapid.T) {
 	if rapid.Bool().Draw(rt, "with tracking") {
 		name := o.tracking(rt)
 		b = tracked(b, name, o.model.tracking[name]+rapid.Int64Range(-1, 3).Draw(rt, "step"))
+		if rapid.Bool().Draw(rt, "that follows") {
+			b.Tracking.After = new(o.model.tracking[name] + o.mistake(rt, 5))
+		}
 	}
 	o.try(rt, b)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/persistence"
 )
 
 func trackingChecks() []check {
@@ -15,6 +16,74 @@ func trackingChecks() []check {
 		{"trackings of different names are independent", "B22", Features{}, checkTrackingNames},
 		{"events and tracking are stored together or not at all", "B22, B23", Features{}, checkTrackingAtomic},
 		{"of 64 saves of one tracked position one has its effect", "B22, B23", Features{}, checkOneEffect},
+		{"a tracking follows the position that it says", "B22, B23", Features{}, checkTrackingFollows},
+		{"of 64 saves that follow one tracked position one has its effect", "B22, B23", Features{}, checkOneFollows},
+	}
+}
+
+// follows is a batch whose tracking says which position it follows.
+func follows(b persistence.Batch, name string, after, position int64) persistence.Batch {
+	b = tracked(b, name, position)
+	b.Tracking.After = &after
+	return b
+}
+
+func checkTrackingFollows(t *testing.T, s *store) {
+	ctx, r := s.setup(t)
+	var m model
+	refused := func(b persistence.Batch, actual int64) {
+		t.Helper()
+		_, err := r.Record(ctx, b)
+		wantTrackingConflict(t, err, annals.TrackingConflictError{Name: "upstream", Position: b.Tracking.Position, Actual: actual})
+		m.check(ctx, t, r)
+	}
+	refused(follows(batch(), "upstream", 1, 5), 0)
+	first := follows(batch(event("a", 1)), "upstream", 0, 5)
+	m.add(ctx, t, r, first)
+	refused(follows(batch(event("a", 2)), "upstream", 0, 6), 5)
+	refused(follows(batch(event("a", 2)), "upstream", 4, 9), 5)
+	refused(follows(batch(), "upstream", 6, 9), 5)
+	refused(follows(batch(event("b", 1)), "upstream", 4, 5), 5)
+	m.add(ctx, t, r, follows(batch(event("a", 2), event("b", 1)), "upstream", 5, 9))
+	m.add(ctx, t, r, follows(batch(), "upstream", 9, 1<<62))
+	m.add(ctx, t, r, follows(batch(), "another", 0, 1))
+
+	positions, err := r.Record(ctx, first) // its answer may have been lost
+	if err != nil || len(positions) != 1 || positions[0] != 1 {
+		t.Errorf("the first batch again: %v, %v", positions, err)
+	}
+	for _, wrong := range [][2]int64{{5, 5}, {6, 5}, {-1, 5}} {
+		_, err := r.Record(ctx, follows(batch(), "wrong", wrong[0], wrong[1]))
+		wantIs(t, fmt.Sprintf("position %d after %d", wrong[1], wrong[0]), err, annals.ErrConfiguration)
+	}
+	m.check(ctx, t, r)
+}
+
+// checkOneFollows is many runners of one consumer, which process several upstream events
+// at once, each another number of them.
+func checkOneFollows(t *testing.T, s *store) {
+	ctx, r := s.setup(t)
+	handles := s.handles(ctx, t, r, 64)
+	last, effects := int64(0), 0
+	for round := range rounds(20) {
+		results := make([]error, 64)
+		together(64, func(i int) {
+			b := follows(batch(event(fmt.Sprintf("effect %d of %d", round, i), 1)), "upstream", last, last+1+int64(i%7))
+			_, results[i] = handles[i].Record(ctx, b)
+		})
+		for i, err := range results {
+			if err == nil {
+				effects++
+				last += 1 + int64(i%7)
+			} else if !errors.Is(err, annals.ErrTrackingConflict) {
+				t.Fatalf("round %d: %v", round, err)
+			}
+		}
+		log, trackings := everything(ctx, t, r, "upstream")
+		if effects != round+1 || len(log) != effects || trackings["upstream"] != last {
+			t.Fatalf("round %d: %d were acknowledged, up to %d; the log has %d effects, the tracking is at %d",
+				round+1, effects, last, len(log), trackings["upstream"])
+		}
 	}
 }
 

@@ -238,20 +238,35 @@ func (w *writing) store(b *persistence.Batch) (positions []int64, err error) {
 			return nil, err
 		}
 	}
-	if t := b.Tracking; t != nil {
-		stmt, err := w.stmt(track) //nolint:sqlclosecheck // with the recorder, or by join
-		if err != nil {
+	if b.Tracking != nil {
+		if err := w.track(b.Tracking); err != nil {
 			return nil, err
-		}
-		res, err := stmt.ExecContext(context.Background(), t.Name, t.Position)
-		if err != nil {
-			return nil, err
-		}
-		if n, err := res.RowsAffected(); err != nil || n == 0 {
-			return nil, errors.Join(err, errConflict)
 		}
 	}
 	return positions, nil
+}
+
+func (w *writing) track(t *persistence.Tracking) error {
+	statement, args := track, []any{t.Name, t.Position}
+	switch {
+	case t.After == nil:
+	case *t.After == 0:
+		statement = trackFirst
+	default:
+		statement, args = trackNext, append(args, *t.After)
+	}
+	stmt, err := w.stmt(statement) //nolint:sqlclosecheck // with the recorder, or by join
+	if err != nil {
+		return err
+	}
+	res, err := stmt.ExecContext(context.Background(), args...)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, errConflict)
+	}
+	return nil
 }
 
 func (w *writing) insert(e *persistence.StoredEvent) (position int64, err error) {

@@ -160,6 +160,8 @@ const (
 	insertFirst = iota
 	insertNext
 	track
+	trackFirst
+	trackNext
 	storedEvent // this and the others after a conflict
 	maxVersion
 	storedTracking
@@ -176,6 +178,8 @@ var writerTexts = [writerStatements]string{
 		"(SELECT version + 1 FROM annals_events WHERE stream_id = ?1 AND version = ?2 - 1),?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
 	track: "INSERT INTO annals_tracking (name, position) VALUES (?, ?) " +
 		"ON CONFLICT (name) DO UPDATE SET position = excluded.position WHERE excluded.position > position",
+	trackFirst:     "INSERT INTO annals_tracking (name, position) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
+	trackNext:      "UPDATE annals_tracking SET position = ?2 WHERE name = ?1 AND position = ?3",
 	storedEvent:    "SELECT position, event_id FROM annals_events WHERE stream_id = ? AND version = ?",
 	maxVersion:     "SELECT coalesce(max(version), 0) FROM annals_events WHERE stream_id = ?",
 	storedTracking: "SELECT position FROM annals_tracking WHERE name = ?",

@@ -23,7 +23,7 @@ func backend() recordertest.Backend {
 		Open: func(ctx context.Context, path string) (recordertest.Recorder, error) {
 			return sqlite.Open(ctx, path)
 		},
-		Features:   recordertest.Features{Durable: true, Processes: true, Transactions: true, Snapshots: true, Joins: true},
+		Features:   recordertest.Features{Durable: true, Processes: true, Transactions: true, Snapshots: true, Ledger: true, Joins: true},
 		Statements: &recordertest.Statements{Insert: insertOwn, Count: countOwn, Begin: beginOwn},
 		Bare:       newBare,
 	}

@@ -97,11 +97,37 @@ func (v *view) ready(ctx context.Context) error {
 			return err
 		}
 		v.r.name = file
-		_, err = v.r.writeDB.ExecContext(ctx, v.r.text(
-			"CREATE TABLE IF NOT EXISTS annals_ledger (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID"))
+		_, err = v.r.writeDB.ExecContext(ctx, v.r.text(createLedger))
 		v.there = err == nil
 		return err
 	})
+}
+
+const createLedger = "CREATE TABLE IF NOT EXISTS annals_ledger (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID"
+
+// openLedger returns the ledger in the transaction of a save. The table is made with it.
+func (r *Recorder) openLedger(ctx context.Context, tx any) (persistence.Ledger, error) {
+	t := recorderLedgerTx{r: r, tx: ledgerTx{tx.(*sql.Tx)}} //nolint:forcetypeassert // the recorder's own
+	if _, err := t.Exec(ctx, r.text(createLedger)); err != nil {
+		return nil, err
+	}
+	return ledger.New(t, r.text("annals_ledger")), nil
+}
+
+// recorderLedgerTx says of its errors what a recorder says of them.
+type recorderLedgerTx struct {
+	r  *Recorder
+	tx ledgerTx
+}
+
+func (t recorderLedgerTx) Exec(ctx context.Context, statement string, args ...any) (int64, error) {
+	n, err := t.tx.Exec(ctx, statement, args...)
+	return n, t.r.errorf(ctx, "ledger", err)
+}
+
+func (t recorderLedgerTx) Entries(ctx context.Context, query string, args ...any) ([]persistence.LedgerEntry, error) {
+	entries, err := t.tx.Entries(ctx, query, args...)
+	return entries, t.r.errorf(ctx, "ledger", err)
 }
 
 // failed says what could not be done.
