@@ -32,6 +32,7 @@ type Application struct {
 	mu      sync.Mutex
 	closed  bool           // no save begins any more
 	saves   sync.WaitGroup // those that run
+	after   []*afterSave   // what is called after a save
 	ended   sync.Once      // what Close does when none runs any more
 }
 
@@ -121,6 +122,9 @@ func open(ctx context.Context, name string, opts []Option) (_ *Application, err 
 
 // Name returns the application's name.
 func (a *Application) Name() string { return a.name }
+
+// Recorder returns the recorder that the application stores its events in.
+func (a *Application) Recorder() persistence.Recorder { return a.recorder }
 
 // Close ends the subscriptions and waits for running saves, and up to ten seconds
 // for the snapshots that they asked for; afterwards every call returns

@@ -133,7 +133,7 @@ func (l *Log[E]) events(ctx context.Context, r Range) iter.Seq2[annals.Event, er
 			return
 		}
 		q := persistence.StreamQuery{After: r.After, UpTo: r.UpTo, Descending: r.Descending, Limit: r.Limit}
-		for stored, err := range l.app.recorder.ReadStream(ctx, l.id, q) {
+		for stored, err := range l.app.readStream(ctx, l.id, q) {
 			var e annals.Event
 			if err == nil {
 				e, err = l.event(ctx, &stored)

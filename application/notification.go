@@ -36,10 +36,7 @@ func (a *Application) read(
 	parent context.Context, op string, opts []ReadOption,
 	source func(context.Context, persistence.LogQuery) iter.Seq2[persistence.Notification, error],
 ) iter.Seq2[Notification, error] {
-	var q persistence.LogQuery
-	for _, o := range opts {
-		o.applyRead(&q)
-	}
+	q := Query(opts...)
 	return func(yield func(Notification, error) bool) {
 		ctx, stop := a.untilClosed(parent)
 		defer stop()

@@ -208,6 +208,16 @@ func FromEnviron(environ []string, drivers ...persistence.Driver) Option {
 // ReadOption selects notifications.
 type ReadOption interface{ applyRead(q *persistence.LogQuery) }
 
+// Query returns the query of the log that the options make, for those who serve
+// notifications in the place of an application.
+func Query(opts ...ReadOption) persistence.LogQuery {
+	var q persistence.LogQuery
+	for _, o := range opts {
+		o.applyRead(&q)
+	}
+	return q
+}
+
 type readOption func(*persistence.LogQuery)
 
 func (o readOption) applyRead(q *persistence.LogQuery) { o(q) }

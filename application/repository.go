@@ -58,6 +58,8 @@ func (r *Repository[A]) Get(ctx context.Context, id string) (*A, error) {
 	var a *A
 	switch {
 	case err != nil:
+	case len(r.app.collected(ctx, id)) > 0:
+		a, err = r.getCollected(ctx, id)
 	case r.app.cache != nil:
 		a, err = r.getCached(ctx, id)
 	default:
@@ -66,8 +68,32 @@ func (r *Repository[A]) Get(ctx context.Context, id string) (*A, error) {
 	if err != nil {
 		return nil, r.app.errorf("get", err)
 	}
-	if r.snapshots {
+	if r.snapshots && r.app.effectsOf(ctx) == nil {
 		r.app.snapshots.reached(snapshotJob{r.typ.Name(), id}, r.typ.AggregateOf(a).Version())
+	}
+	return a, nil
+}
+
+// getCollected returns an aggregate that a policy has collected before in the same step:
+// as it is stored, and will be.
+func (r *Repository[A]) getCollected(ctx context.Context, id string) (*A, error) {
+	collected := r.app.collected(ctx, id)
+	if r.app.cache == nil || collected[0].Version == 1 {
+		return r.loadStored(ctx, id, 0)
+	}
+	a, err := r.getCached(context.WithValue(ctx, effectsKey{}, (*Effects)(nil)), id)
+	if err != nil {
+		return nil, err
+	}
+	version := r.typ.AggregateOf(a).Version()
+	if version != collected[0].Version-1 { // somebody else has saved it since
+		return r.loadStored(ctx, id, 0)
+	}
+	if err := r.typ.Advance(a, r.events(ctx, id, persistence.StreamQuery{After: version}, nil)); err != nil {
+		return nil, err
+	}
+	if r.typ.AggregateOf(a).Discarded() {
+		return nil, &annals.NotFoundError{Type: r.typ.Name(), ID: id, Discarded: true}
 	}
 	return a, nil
 }
@@ -212,7 +238,7 @@ func (r *Repository[A]) events(
 	ctx context.Context, id string, q persistence.StreamQuery, stop func(*annals.Event) bool,
 ) iter.Seq2[annals.Event, error] {
 	return func(yield func(annals.Event, error) bool) {
-		for stored, err := range r.app.recorder.ReadStream(ctx, id, q) {
+		for stored, err := range r.app.readStream(ctx, id, q) {
 			var e annals.Event
 			if err == nil {
 				e, err = r.app.mapper.Decode(ctx, &stored)

@@ -32,6 +32,9 @@ func (a *Application) saveAgain(ctx context.Context, sources ...Source) (recordi
 	var unknown error
 	for n := 0; ; n++ {
 		recordings, err = a.Save(ctx, sources...)
+		if _, saved := errors.AsType[*AfterSaveError](err); saved {
+			return recordings, err
+		}
 		switch {
 		case errors.Is(err, annals.ErrOutcomeUnknown):
 			unknown = err

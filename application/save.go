@@ -30,6 +30,9 @@ type Source interface {
 // aggregate again and decide again, see [Repository.Update]. An event that would
 // not come back as it is gives [annals.ErrUnencodable].
 //
+// In a system that runs in one goroutine, or with [Application.AfterSave], the error may be
+// an [*AfterSaveError]: then the save is done, and what follows failed.
+//
 // It panics if an aggregate has got more pending events while it was saved, by
 // another goroutine or in a [Do]: an aggregate is not for concurrent use.
 func (a *Application) Save(ctx context.Context, sources ...Source) (Recordings, error) {
@@ -38,6 +41,9 @@ func (a *Application) Save(ctx context.Context, sources ...Source) (Recordings, 
 	}
 	defer a.saves.Done()
 	s, err := a.prepare(ctx, sources)
+	if err == nil && a.effectsOf(ctx) != nil {
+		err = fmt.Errorf("a policy must not save by its own application: collect it, see Processing: %w", annals.ErrConfiguration)
+	}
 	if err == nil && s.join == nil && ctx.Value(doing{}) == a {
 		err = fmt.Errorf("a Do must not save by its application: the save that it is part of waits for it; use the transaction: %w",
 			annals.ErrConfiguration)
@@ -55,7 +61,7 @@ func (a *Application) Save(ctx context.Context, sources ...Source) (Recordings, 
 		}
 		source.CollectEvents()
 	}
-	return s.recordings, nil
+	return s.recordings, a.saved(ctx, s)
 }
 
 // save is what one call of Save stores.
@@ -144,6 +150,10 @@ func (a *Application) store(ctx context.Context, s *save) ([]int64, error) {
 	return recorder.RecordTx(ctx, s.join.tx, s.batch)
 }
 
+// InDo reports whether the context is that of a [Do], in whatever application: the save
+// that it is part of is not done, and waits for it.
+func InDo(ctx context.Context) bool { return ctx.Value(doing{}) != nil }
+
 // doing is the key of the application whose save the context's Do is part of.
 type doing struct{}
 
@@ -196,16 +206,23 @@ type do struct {
 }
 
 func (d do) addTo(s *save) error { //nolint:unparam // it is a step
-	before := s.batch.Do
-	s.batch.Do = func(ctx context.Context, tx any) error {
-		if before != nil {
-			if err := before(ctx, tx); err != nil {
-				return err
-			}
-		}
-		return d.f(ctx, tx)
-	}
+	s.addDo(d.f)
 	return nil
+}
+
+// addDo adds statements behind those that are there.
+func (s *save) addDo(f func(ctx context.Context, tx any) error) {
+	before := s.batch.Do
+	if before == nil {
+		s.batch.Do = f
+		return
+	}
+	s.batch.Do = func(ctx context.Context, tx any) error {
+		if err := before(ctx, tx); err != nil {
+			return err
+		}
+		return f(ctx, tx)
+	}
 }
 
 // Join makes a save part of the caller's own transaction, a *sql.Tx for SQL

@@ -2,11 +2,7 @@ package projection
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"strings"
 
-	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/persistence"
 )
 
@@ -41,90 +37,20 @@ func (c consumer[Tx]) delivery(projection string, it *item) Delivery {
 	return Delivery{Key: projection + "/" + it.Event.ID}
 }
 
-// limited is a view that may keep nothing but positions.
-type limited interface{ tracksOnly() bool }
-
-func (c consumer[Tx]) tracksOnly() bool {
-	l, ok := c.view.(limited)
-	return ok && l.tracksOnly()
+// limits are what a view cannot do.
+type limits struct {
+	oneRow   bool // it has one partition and one version
+	noLedger bool // it keeps nothing but positions
 }
 
-// Tracking returns a view for a [Consumer] that keeps positions by the trackings of a
-// recorder. It keeps nothing else: there is no lease, so that every runner delivers each
-// event; no event can be parked; there is one partition, and one version.
-func Tracking(r persistence.Recorder) persistence.View[struct{}] { return tracking{r} }
-
-type tracking struct{ recorder persistence.Recorder }
-
-func (tracking) tracksOnly() bool { return true }
-
-func (t tracking) Update(ctx context.Context, f func(context.Context, struct{}, persistence.Ledger) error) error {
-	l := &trackingLedger{recorder: t.recorder}
-	if err := f(ctx, struct{}{}, l); err != nil {
-		return err
-	}
-	if l.next == nil {
-		return nil
-	}
-	_, err := t.recorder.Record(ctx, persistence.Batch{Tracking: l.next})
-	if errors.Is(err, annals.ErrTrackingConflict) {
-		return errors.Join(errFenced, err)
-	}
-	return err
+// limited is a view that cannot do all.
+type limited interface {
+	limits(ctx context.Context) limits
 }
 
-// trackingLedger knows the rows of positions only.
-type trackingLedger struct {
-	recorder persistence.Recorder
-	next     *persistence.Tracking
-}
-
-func (l *trackingLedger) Get(ctx context.Context, key string) (string, bool, error) {
-	if !strings.HasSuffix(key, "/position/00000") {
-		return "", false, nil
+func (c consumer[Tx]) limits(ctx context.Context) limits {
+	if l, ok := c.view.(limited); ok {
+		return l.limits(ctx)
 	}
-	position, ok, err := l.recorder.MaxTracking(ctx, key)
-	if err != nil || !ok {
-		return "", false, err
-	}
-	return row{Position: position, Of: 1}.encode(), true, nil
-}
-
-func (l *trackingLedger) List(ctx context.Context, prefix string, _ int) ([]persistence.LedgerEntry, error) {
-	if !strings.HasSuffix(prefix, "/position/") {
-		return nil, nil
-	}
-	key := prefix + "00000"
-	value, ok, err := l.Get(ctx, key)
-	if err != nil || !ok {
-		return nil, err
-	}
-	return []persistence.LedgerEntry{{Key: key, Value: value}}, nil
-}
-
-func (l *trackingLedger) Swap(ctx context.Context, key, old, value string) (bool, error) {
-	switch {
-	case strings.HasSuffix(key, "/active"):
-		return true, nil
-	case !strings.HasSuffix(key, "/position/00000") || value == "":
-		return false, fmt.Errorf("a tracking keeps positions, not %s: %w", key, annals.ErrUnsupported)
-	}
-	there, _, err := l.Get(ctx, key)
-	if err != nil {
-		return false, err
-	}
-	r, err := decodeRow(persistence.LedgerEntry{Key: key, Value: value})
-	if err != nil {
-		return false, err
-	}
-	if there == "" && old != "" {
-		there = row{Of: 1}.encode() // position 0 is tracked by nothing
-	}
-	if l.next == nil && there != old {
-		return false, nil
-	}
-	if there != value && r.Position > 0 {
-		l.next = &persistence.Tracking{Name: key, Position: r.Position}
-	}
-	return true, nil
+	return limits{}
 }

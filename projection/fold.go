@@ -74,7 +74,7 @@ func (f *Fold[S]) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := f.p.handle(ctx, f.state, &n.Event); err != nil {
+		if err := f.p.handle(ctx, f.state, &n); err != nil {
 			f.state = nil // the handler may have changed half of it
 			if ctx.Err() != nil {
 				return ctx.Err()

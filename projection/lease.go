@@ -2,6 +2,7 @@ package projection
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -51,6 +52,9 @@ func (l *lease) try(ctx context.Context) (held bool, err error) {
 		held, err = ledger.Swap(ctx, l.key, there, text)
 		return err
 	})
+	if errors.Is(err, errFenced) { // by a ledger that finds it out at the end
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}

@@ -151,7 +151,7 @@ func retryOne[Tx any](
 		ctx = withReplaying(ctx)
 	}
 	handle := func(ctx context.Context, tx Tx) error {
-		failed.Err = p.handle(ctx, tx, &e.Event)
+		failed.Err = p.handle(ctx, tx, &e)
 		return failed.Err
 	}
 	if c, ok := v.(deliverer[Tx]); ok { // outside, as the runner does it

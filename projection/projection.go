@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/application"
 )
 
 // Projection says what events do to a view. Tx is what the handlers write by. It does
@@ -25,7 +26,7 @@ type Projection[Tx any] struct {
 
 // handler is called for an event; if live, only for one that is not replayed.
 type handler[Tx any] struct {
-	call func(ctx context.Context, tx Tx, e *annals.Event) error
+	call func(ctx context.Context, tx Tx, n *application.Notification) error
 	live bool
 }
 
@@ -91,21 +92,40 @@ func on[Tx, E any](handle func(ctx context.Context, tx Tx, e E, env annals.Event
 			p.failf("%v is an interface: a handler is for the type of an event's data; see OnAll", t)
 			return
 		}
-		p.handlers[t] = append(p.handlers[t], handler[Tx]{live: live, call: func(ctx context.Context, tx Tx, e *annals.Event) error {
-			return handle(ctx, tx, e.Data.(E), *e) //nolint:forcetypeassert // handlers are looked up by type
+		p.handlers[t] = append(p.handlers[t], handler[Tx]{live: live, call: func(ctx context.Context, tx Tx, n *application.Notification) error {
+			return handle(ctx, tx, n.Event.Data.(E), n.Event) //nolint:forcetypeassert // handlers are looked up by type
 		}})
 	})
 }
 
-// OnAll calls the handler for each event, whatever its type, after those for its type.
+// OnAll calls the handler for each event, whatever its type, with its position, after
+// those for its type.
 // See [On].
-func OnAll[Tx any](handle func(ctx context.Context, tx Tx, env annals.Event) error) Part[Tx] {
+func OnAll[Tx any](handle func(ctx context.Context, tx Tx, n application.Notification) error) Part[Tx] {
 	return part[Tx](func(p *Projection[Tx]) {
 		if handle == nil {
 			p.failf("the handler of all events is nil")
 			return
 		}
-		p.all = append(p.all, handler[Tx]{call: func(ctx context.Context, tx Tx, e *annals.Event) error { return handle(ctx, tx, *e) }})
+		p.all = append(p.all, handler[Tx]{call: func(ctx context.Context, tx Tx, n *application.Notification) error {
+			return handle(ctx, tx, *n)
+		}})
+	})
+}
+
+// OnTypes calls the handler for each event whose data is of one of the types, with its
+// position: it is [On] for types that are known when the program runs only.
+func OnTypes[Tx any](types []reflect.Type, handle func(ctx context.Context, tx Tx, n application.Notification) error) Part[Tx] {
+	return part[Tx](func(p *Projection[Tx]) {
+		if handle == nil || len(types) == 0 {
+			p.failf("OnTypes wants types, and a handler that is not nil")
+			return
+		}
+		for _, t := range types {
+			p.handlers[t] = append(p.handlers[t], handler[Tx]{call: func(ctx context.Context, tx Tx, n *application.Notification) error {
+				return handle(ctx, tx, *n)
+			}})
+		}
 	})
 }
 
@@ -149,19 +169,19 @@ func (p *Projection[Tx]) types() []reflect.Type {
 }
 
 // handle calls the handlers of an event.
-func (p *Projection[Tx]) handle(ctx context.Context, tx Tx, e *annals.Event) (err error) {
+func (p *Projection[Tx]) handle(ctx context.Context, tx Tx, n *application.Notification) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = panicked(v)
 		}
 	}()
 	replaying := Replaying(ctx)
-	for _, handlers := range [][]handler[Tx]{p.handlers[reflect.TypeOf(e.Data)], p.all} {
+	for _, handlers := range [][]handler[Tx]{p.handlers[reflect.TypeOf(n.Event.Data)], p.all} {
 		for i := range handlers {
 			if handlers[i].live && replaying {
 				continue
 			}
-			if err := handlers[i].call(ctx, tx, e); err != nil {
+			if err := handlers[i].call(ctx, tx, n); err != nil {
 				return err
 			}
 		}

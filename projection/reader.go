@@ -18,6 +18,7 @@ type reader[Tx any] struct {
 	previous rows
 	building bool
 	position int64
+	inline   bool           // it handles the feeds itself
 	asked    *switchRequest // nil if nobody waits for a switch
 	tries    int            // of switches, in vain
 }
@@ -66,6 +67,8 @@ func (d *reader[Tx]) step(ctx context.Context) error {
 		return d.changes(ctx)
 	case d.building:
 		return d.build(ctx, head)
+	case d.inline:
+		return errCaughtUp
 	default:
 		return d.await(ctx)
 	}
@@ -93,10 +96,13 @@ func (d *reader[Tx]) furthest() int64 {
 func (d *reader[Tx]) pass(ctx context.Context, upTo int64) error {
 	feeds := make([]feed, len(d.r.workers))
 	send := func(i int, upTo int64) error {
-		feeds[i].upTo = upTo
+		f := feeds[i]
+		f.upTo, feeds[i] = upTo, feed{}
+		if d.inline {
+			return d.r.workers[i].handle(ctx, f)
+		}
 		select {
-		case d.r.workers[i].feed <- feeds[i]:
-			feeds[i] = feed{}
+		case d.r.workers[i].feed <- f:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()

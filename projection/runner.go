@@ -59,6 +59,26 @@ type Runner[Tx any] struct {
 // It returns [annals.ErrConfiguration] for a wrong definition or option, and for a type of
 // event that the application does not know.
 func Start[Tx any](ctx context.Context, up Upstream, p *Projection[Tx], v persistence.View[Tx], opts ...Option) (*Runner[Tx], error) {
+	r, err := newRunner(ctx, up, p, v, opts)
+	if err != nil {
+		return nil, err
+	}
+	running, cancel := context.WithCancel(ctx)
+	r.cancel = cancel
+	go func() {
+		defer close(r.ended)
+		defer cancel()
+		err := r.supervise(running)
+		r.mu.Lock()
+		r.err = err
+		r.mu.Unlock()
+		r.count(func(s *Status) { s.Active, s.Err = false, err })
+	}()
+	return r, nil
+}
+
+// newRunner returns a runner that does not run.
+func newRunner[Tx any](ctx context.Context, up Upstream, p *Projection[Tx], v persistence.View[Tx], opts []Option) (*Runner[Tx], error) {
 	if p.err != nil {
 		return nil, p.err
 	}
@@ -74,11 +94,10 @@ func Start[Tx any](ctx context.Context, up Upstream, p *Projection[Tx], v persis
 	if r.cfg, err = configure(opts); err != nil {
 		return nil, err
 	}
-	if c, ok := v.(limited); ok && c.tracksOnly() {
-		if r.cfg.then == Park || r.cfg.partitions > 1 || p.version > 1 || len(p.switched) > 0 {
-			return nil, wrong("%s: a view of Tracking parks nothing, and has one partition and one version, without OnSwitch", p.name)
+	if v, ok := v.(limited); ok {
+		if err := r.limit(v.limits(ctx)); err != nil {
+			return nil, err
 		}
-		r.cfg.lease = 0
 	}
 	if types := p.types(); types != nil {
 		if r.topics, err = up.TopicsOf(types...); err != nil {
@@ -86,18 +105,21 @@ func Start[Tx any](ctx context.Context, up Upstream, p *Projection[Tx], v persis
 		}
 	}
 	r.status = Status{Projection: p.name, Version: p.version}
-	running, cancel := context.WithCancel(ctx)
-	r.cancel = cancel
-	go func() {
-		defer close(r.ended)
-		defer cancel()
-		err := r.supervise(running)
-		r.mu.Lock()
-		r.err = err
-		r.mu.Unlock()
-		r.count(func(s *Status) { s.Active, s.Err = false, err })
-	}()
 	return r, nil
+}
+
+// limit returns an error if more is asked for than the view can do.
+func (r *Runner[Tx]) limit(l limits) error {
+	if l.oneRow && (r.cfg.partitions > 1 || r.p.version > 1 || len(r.p.switched) > 0) {
+		return wrong("%s: a view that is a recorder has one partition and one version, without OnSwitch", r.p.name)
+	}
+	if l.noLedger && r.cfg.then == Park {
+		return wrong("%s: the recorder has no ledger, and can park nothing", r.p.name)
+	}
+	if l.noLedger {
+		r.cfg.lease = 0
+	}
+	return nil
 }
 
 // Stop ends the runner and waits until it has: for the transaction that is being

@@ -223,7 +223,7 @@ func (w *worker[Tx]) one(ctx context.Context, tx Tx, l persistence.Ledger, r *ro
 	if it.replayed {
 		ctx = withReplaying(ctx)
 	}
-	return true, w.r.p.handle(ctx, tx, &it.Event)
+	return true, w.r.p.handle(ctx, tx, &it.Notification)
 }
 
 // deliver is together for a consumer: what the handlers do is done before the

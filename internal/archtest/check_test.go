@@ -72,12 +72,12 @@ func TestAnImportIsHeldToTheFloors(t *testing.T) {
 		{
 			"an application knows nothing of systems",
 			source{"application/open.go", "application", []string{ours + "/system"}},
-			"application imports system of floor 3: floor 2 may import floors 0-1",
+			"application imports system of floor 3a: floor 2 may import floors 0-1",
 		},
 		{
 			"packages of one floor do not import each other",
 			source{"projection/runner.go", "projection", []string{ours + "/system"}},
-			"projection imports system of floor 3: floor 3 may import floors 0-2",
+			"projection imports system of floor 3a: floor 3 may import floors 0-2",
 		},
 		{
 			"a cluster imports what is below it",

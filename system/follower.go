@@ -1,0 +1,156 @@
+package system
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/application"
+	"github.com/annals-es/annals/persistence"
+	"github.com/annals-es/annals/projection"
+)
+
+// follower is an application that follows another: a projection of that one's log whose
+// view is the recorder of this one.
+type follower struct {
+	pipe
+
+	up     *application.Application
+	app    *application.Application
+	turn   chan struct{} // of the application: one of its followers works at a time
+	policy application.Policy
+	proj   *projection.Projection[*application.Effects]
+	view   persistence.View[*application.Effects]
+
+	inline *projection.Inline[*application.Effects] // of RunSync
+	runner *projection.Runner[*application.Effects] // of RunAsync
+}
+
+func newFollower(p pipe, leader, app application.Embedding, turn chan struct{}) *follower {
+	f := &follower{pipe: p, up: application.Of(leader), app: application.Of(app), turn: turn}
+	f.policy, _ = app.(application.Policy) // as was found when the system was made
+	f.proj = projection.Define(p.leader.name, f.events())
+	tracking := func(string) string { return p.leader.name }
+	f.view = projection.Recorded(f.app.Recorder(), "follow", tracking, f.update)
+	return f
+}
+
+func (f *follower) events() projection.Part[*application.Effects] {
+	handle := func(ctx context.Context, effects *application.Effects, n application.Notification) error {
+		return effects.Handle(ctx, n, f.policy)
+	}
+	if len(f.only) > 0 {
+		return projection.OnTypes(f.only, handle)
+	}
+	return projection.OnAll(handle)
+}
+
+// conflictTries is how often what a policy does is done again because somebody else saved
+// one of its aggregates.
+const conflictTries = 30
+
+// update is a transaction of the view.
+func (f *follower) update(
+	ctx context.Context, work func(context.Context, *application.Effects) error, rest func() persistence.Batch,
+) error {
+	select {
+	case f.turn <- struct{}{}:
+		defer func() { <-f.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for n := 0; ; n++ {
+		effects := f.app.NewEffects()
+		if err := work(ctx, effects); err != nil {
+			return err
+		}
+		_, err := effects.Save(ctx, rest())
+		if _, saved := errors.AsType[*application.AfterSaveError](err); saved {
+			return nil
+		}
+		if !errors.Is(err, annals.ErrVersionConflict) || n == conflictTries {
+			return err
+		}
+		if err := pause(ctx, n); err != nil {
+			return err
+		}
+	}
+}
+
+// pause waits for a random time, which grows with the number of tries.
+func pause(ctx context.Context, n int) error {
+	timer := time.NewTimer(rand.N(time.Millisecond << min(n, 6))) //nolint:gosec // jitter needs no secure randomness
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return ctx.Err()
+}
+
+// options are those of the projection.
+func (f *follower) options(r *Runner, defaults ...projection.Option) []projection.Option {
+	opts := append(defaults[:len(defaults):len(defaults)], r.cfg.followers...)
+	opts = append(opts, r.cfg.follower[f.pipe.follower]...)
+	if hook := r.cfg.hook; hook != nil {
+		opts = append(opts, projection.WithHook(func(s projection.Status) { hook(f.statusOf(s)) }))
+	}
+	return opts
+}
+
+// Status is how a follower is, see [projection.Status].
+type Status struct {
+	// Application is the application that follows, Upstream the one that is followed.
+	Application, Upstream string
+	projection.Status
+}
+
+func (f *follower) statusOf(s projection.Status) Status {
+	return Status{Application: f.pipe.follower.name, Upstream: f.pipe.leader.name, Status: s}
+}
+
+func (f *follower) status() Status {
+	if f.inline != nil {
+		return f.statusOf(f.inline.Status())
+	}
+	return f.statusOf(f.runner.Status())
+}
+
+// Health returns nil if the follower is well, see [projection.Status.Health].
+func (s Status) Health(longest time.Duration) error {
+	if err := s.Status.Health(longest); err != nil {
+		return &Error{Application: s.Application, Upstream: s.Upstream, Err: err}
+	}
+	return nil
+}
+
+// Error says which application could not follow which.
+type Error struct {
+	// Application is the application that follows, Upstream the one that is followed.
+	Application, Upstream string
+	// Err is the reason. A [*projection.EventError] has the position, topic and stream of
+	// the event, and wraps the error of the policy.
+	Err error
+}
+
+// Error names both applications, the event and the reason.
+func (e *Error) Error() string {
+	reason := e.Err.Error()
+	if event, ok := errors.AsType[*projection.EventError](e.Err); ok {
+		reason = fmt.Sprintf("%s at position %d, of %s, failed %d times: %v", event.Topic, event.Position, event.StreamID, event.Attempts, event.Err)
+	}
+	return fmt.Sprintf("application %s, which follows %s: %s", e.Application, e.Upstream, reason)
+}
+
+// Unwrap returns the reason.
+func (e *Error) Unwrap() error { return e.Err }
+
+func (f *follower) errorf(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Application: f.pipe.follower.name, Upstream: f.pipe.leader.name, Err: err}
+}

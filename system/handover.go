@@ -1,0 +1,169 @@
+package system
+
+import (
+	"context"
+	"iter"
+	"reflect"
+	"slices"
+	"sync"
+
+	"github.com/annals-es/annals/application"
+	"github.com/annals-es/annals/projection"
+)
+
+// handover keeps the events that an application of this process saved last, so that those
+// that follow it need not read and decode them again. What is not there, or not any more, is
+// read from the log.
+type handover struct {
+	app *application.Application
+
+	mu      sync.Mutex
+	slots   [maxKept]slot // that of position p is p % maxKept
+	lowest  int64         // no slot has a lower position
+	head    int64         // the highest position that was saved
+	size    int           // of all slots
+	changed chan struct{} // closed and replaced when head grows
+}
+
+type slot struct {
+	n    application.Notification
+	size int
+}
+
+const (
+	maxKept     = 4096
+	maxKeptSize = 16 << 20 // bytes, encoded
+)
+
+func newHandover(a *application.Application) *handover {
+	return &handover{app: a, changed: make(chan struct{})}
+}
+
+// saved is called after each save of the application.
+func (h *handover) saved(_ context.Context, saved application.Saved) error {
+	all, ok := saved.Notifications()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if each := saved.Size() / max(len(all), 1); ok && saved.Size() <= maxKeptSize {
+		for i := range all {
+			h.keep(all[i], each)
+		}
+	}
+	if position := saved.Position(); position > h.head {
+		h.head = position
+		close(h.changed)
+		h.changed = make(chan struct{})
+	}
+	return nil
+}
+
+func (h *handover) keep(n application.Notification, size int) {
+	s := &h.slots[n.Position%maxKept]
+	if n.Position <= s.n.Position {
+		return // it was handed over late
+	}
+	h.size += size - s.size
+	*s = slot{n, size}
+	if h.lowest == 0 || n.Position < h.lowest {
+		h.lowest = n.Position
+	}
+	for h.lowest = max(h.lowest, n.Position-maxKept+1); h.size > maxKeptSize && h.lowest < n.Position; h.lowest++ {
+		old := &h.slots[h.lowest%maxKept]
+		if old.n.Position == h.lowest {
+			h.size -= old.size
+			*old = slot{}
+		}
+	}
+}
+
+// at returns the event of a position, if it is kept.
+func (h *handover) at(position int64) (application.Notification, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := h.slots[position%maxKept].n
+	return n, n.Position == position
+}
+
+// now returns the highest position that was saved here, and what is closed when it is not
+// that any more.
+func (h *handover) now() (head int64, changed <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.head, h.changed
+}
+
+// feed is the upstream of one follower.
+type feed struct {
+	*handover
+
+	mu   sync.Mutex
+	seen int64 // the last position that the follower was told of
+}
+
+var _ projection.Upstream = (*feed)(nil)
+
+// Position returns the end of the log. What was saved here is at or before it; the log is
+// asked when the follower has that.
+func (f *feed) Position(ctx context.Context) (int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	position, _ := f.now()
+	if position <= f.seen {
+		var err error
+		if position, err = f.app.Position(ctx); err != nil {
+			return 0, err
+		}
+	}
+	f.seen = max(f.seen, position)
+	return f.seen, nil
+}
+
+// Await returns when the log has an event after the position, whoever saved it.
+func (f *feed) Await(parent context.Context, after int64) error {
+	head, changed := f.now()
+	if head > after {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(parent)
+	ended := make(chan error, 1)
+	go func() { ended <- f.app.Await(ctx, after) }()
+	select {
+	case err := <-ended:
+		cancel()
+		return err
+	case <-changed:
+		cancel()
+		<-ended
+		return parent.Err()
+	}
+}
+
+// Notifications yields the events of the log, those that are kept without reading them.
+func (f *feed) Notifications(ctx context.Context, opts ...application.ReadOption) iter.Seq2[application.Notification, error] {
+	q := application.Query(opts...)
+	if q.UpTo <= 0 || q.Limit > 0 || q.CorrelationID != "" {
+		return f.app.Notifications(ctx, opts...)
+	}
+	return func(yield func(application.Notification, error) bool) {
+		for position := q.After + 1; position <= q.UpTo; position++ {
+			n, ok := f.at(position)
+			if !ok {
+				f.app.Notifications(ctx, append(opts[:len(opts):len(opts)], application.After(position-1))...)(yield)
+				return
+			}
+			if err := ctx.Err(); err != nil {
+				yield(application.Notification{}, err)
+				return
+			}
+			if len(q.Topics) > 0 && !slices.Contains(q.Topics, n.Event.Topic) {
+				continue
+			}
+			if !yield(n, nil) {
+				return
+			}
+		}
+	}
+}
+
+// TopicsOf returns the topics of types of events.
+func (f *feed) TopicsOf(types ...reflect.Type) ([]string, error) { return f.app.TopicsOf(types...) }

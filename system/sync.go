@@ -1,0 +1,124 @@
+package system
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/annals-es/annals/application"
+	"github.com/annals-es/annals/projection"
+)
+
+// RunSync opens the applications and runs the system in the goroutines of those who save:
+// when Save of one of its applications returns, all effects are there, in all applications.
+// The pipes are gone through in the order in which they were defined, again and again until
+// nothing is left. What was not processed when the system was run before is processed first.
+//
+// When a policy fails, the save that it follows has succeeded, and its error is an
+// [*application.AfterSaveError] whose Err is an [*Error]. Nothing of the event's effects is
+// there, nor of later events of this pipe; other pipes go on. It is tried again with the next
+// save, or by [Runner.Wait].
+//
+// One save is followed at a time: others wait for it. A policy that saves by another
+// application of the system has to pass its context on. A save that joins a transaction
+// ([application.Join]) has its effects with the next save, or Wait.
+//
+// It returns the errors of opening the applications, and of what was not processed before.
+func RunSync(ctx context.Context, s *System, opts ...Option) (*Runner, error) {
+	r, err := open(ctx, s, opts)
+	if err != nil {
+		return nil, err
+	}
+	return r.begin(ctx, &inTurn{r: r, turn: make(chan struct{}, 1)})
+}
+
+// inTurn is the mode of RunSync.
+type inTurn struct {
+	r    *Runner
+	turn chan struct{} // whoever holds it calls the policies
+
+	mu    sync.Mutex
+	dirty map[*follower]bool // those whose upstream may have more for them
+}
+
+// following is the key of the runner whose policies are being called.
+type following struct{}
+
+func (t *inTurn) start(ctx context.Context) error {
+	once := projection.WithFailures(1, 0, 0, projection.Stop)
+	t.dirty = make(map[*follower]bool)
+	for _, f := range t.r.followers {
+		var err error
+		if f.inline, err = projection.NewInline(ctx, f.up, f.proj, f.view, f.options(t.r, once)...); err != nil {
+			return f.errorf(err)
+		}
+		t.dirty[f] = true
+	}
+	for _, a := range t.r.opened {
+		t.r.after(application.Of(a), func(ctx context.Context, _ application.Saved) error {
+			t.saved(application.Of(a))
+			if ctx.Value(following{}) == t || application.InDo(ctx) {
+				return nil // whoever waits for this goes on with it
+			}
+			return t.wait(ctx)
+		})
+	}
+	return t.wait(ctx)
+}
+
+// saved notes that an application has more for those that follow it.
+func (t *inTurn) saved(a *application.Application) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range t.r.followers {
+		if f.up == a {
+			t.dirty[f] = true
+		}
+	}
+}
+
+// take reports whether there may be more for a follower, and notes that it is looked for.
+func (t *inTurn) take(f *follower) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	dirty := t.dirty[f]
+	t.dirty[f] = false
+	return dirty
+}
+
+// wait goes through the pipes until nothing is left.
+func (t *inTurn) wait(ctx context.Context) error {
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ctx = context.WithValue(ctx, following{}, t)
+	failed := make(map[*follower]error)
+	for found := true; found; {
+		found = false
+		for _, f := range t.r.followers {
+			if failed[f] != nil || !t.take(f) {
+				continue
+			}
+			found = true
+			if err := f.inline.CatchUp(ctx); err != nil {
+				failed[f] = f.errorf(err)
+			}
+		}
+	}
+	var all []error
+	for _, f := range t.r.followers {
+		if err := failed[f]; err != nil {
+			all = append(all, err)
+			t.saved(f.up) // it is to be tried again
+		}
+	}
+	return errors.Join(all...)
+}
+
+func (t *inTurn) stop() {
+	t.turn <- struct{}{} // nobody is at it
+	<-t.turn
+}
