@@ -200,11 +200,14 @@ func (l *recordedLedger) move(key, old, value string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if to.Position > from.Position {
-		if l.tracking == nil {
-			l.tracking = &persistence.Tracking{Name: l.name(key), After: &from.Position}
-		}
+	switch {
+	case l.tracking != nil: // it was moved before, and not as far, or further
 		l.tracking.Position = to.Position
+		if to.Position == *l.tracking.After {
+			l.tracking = nil
+		}
+	case to.Position != from.Position:
+		l.tracking = &persistence.Tracking{Name: l.name(key), Position: to.Position, After: &from.Position}
 	}
 	if from.Parked > 0 || to.Parked > 0 {
 		l.swaps = append(l.swaps, swap{l.prefix + key, from.parkedText(), to.parkedText()})

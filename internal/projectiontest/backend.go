@@ -4,21 +4,18 @@
 package projectiontest
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/application"
+	"github.com/annals-es/annals/internal/child"
 	"github.com/annals-es/annals/persistence"
 	"github.com/annals-es/annals/projection"
 )
@@ -260,7 +257,7 @@ const lease = 60 * time.Millisecond
 // transaction.
 func (b *Backend[Tx]) child() error {
 	s := &store[Tx]{Backend: b, log: os.Getenv(envLog), view: os.Getenv(envView)}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := child.Context()
 	defer cancel()
 	if err := s.open(ctx); err != nil {
 		return err
@@ -268,10 +265,6 @@ func (b *Backend[Tx]) child() error {
 	defer s.close()
 	partitions := 1
 	_, _ = fmt.Sscan(os.Getenv(envPartitions), &partitions)
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		cancel()
-	}()
 	r, err := projection.Start(ctx, s.app, s.define(), s.v, projection.WithLease(lease), projection.WithPartitions(partitions),
 		projection.WithBatch(20, time.Second), projection.WithFailures(1, 0, 0, projection.Stop),
 		projection.WithHook(func(st projection.Status) { _, _ = fmt.Fprintln(os.Stdout, "at", st.Position) }))
@@ -282,60 +275,8 @@ func (b *Backend[Tx]) child() error {
 	return r.Err()
 }
 
-// process is a child process, seen by its parent.
-type process struct {
-	cmd    *exec.Cmd
-	in     io.WriteCloser
-	out    *bufio.Scanner
-	stderr bytes.Buffer
-}
-
 // spawn starts a child process.
-func (s *store[Tx]) spawn(tb testing.TB, partitions int) *process {
+func (s *store[Tx]) spawn(tb testing.TB, partitions int) *child.Process {
 	tb.Helper()
-	program, err := os.Executable()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	p := &process{cmd: exec.CommandContext(context.WithoutCancel(tb.Context()), program)}
-	p.cmd.Env = append(os.Environ(), envChild+"="+s.Name, envLog+"="+s.log, envView+"="+s.view,
-		fmt.Sprintf("%s=%d", envPartitions, partitions))
-	p.cmd.Stderr = &p.stderr
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	p.out = bufio.NewScanner(out)
-	if p.in, err = p.cmd.StdinPipe(); err == nil {
-		err = p.cmd.Start()
-	}
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return p
-}
-
-// lines reads so many lines of the child.
-func (p *process) lines(tb testing.TB, n int) {
-	tb.Helper()
-	for range n {
-		if !p.out.Scan() {
-			p.kill(tb)
-			tb.Fatalf("the child process ended: %s", p.stderr.String())
-		}
-	}
-}
-
-// kill ends the child by SIGKILL.
-func (p *process) kill(tb testing.TB) {
-	tb.Helper()
-	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		tb.Error(err)
-	}
-	for p.out.Scan() { // whatever it had said
-	}
-	err := p.cmd.Wait()
-	if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.ExitCode() != -1 {
-		tb.Errorf("the child process ended by itself: %v: %s", err, strings.TrimSpace(p.stderr.String()))
-	}
+	return child.Spawn(tb, envChild+"="+s.Name, envLog+"="+s.log, envView+"="+s.view, fmt.Sprintf("%s=%d", envPartitions, partitions))
 }

@@ -240,10 +240,10 @@ func checkKilled[Tx any](t *testing.T, s *store[Tx]) {
 	}
 	for n := range rounds(50) {
 		p := s.spawn(t, 1+n/10%3)
-		p.lines(t, 1+rand.IntN(12))
+		p.Lines(t, 1+rand.IntN(12))
 		for range rand.IntN(50_000) * rand.IntN(50) { // a moment of no certain length
 		}
-		p.kill(t)
+		p.Kill(t)
 	}
 	stop()
 	writers.Wait()
