@@ -14,6 +14,7 @@ import (
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/internal/projectiontest"
+	"github.com/annals-es/annals/internal/systemtest"
 	"github.com/annals-es/annals/postgres"
 	"github.com/annals-es/annals/recordertest"
 )
@@ -36,6 +37,7 @@ func backend() recordertest.Backend {
 
 func TestMain(m *testing.M) {
 	projectiontest.Child(projections())
+	systemtest.Child(systems())
 	recordertest.Main(m, backend())
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/annals-es/annals/internal/projectiontest"
+	"github.com/annals-es/annals/internal/systemtest"
 	"github.com/annals-es/annals/recordertest"
 	"github.com/annals-es/annals/sqlite"
 )
@@ -39,6 +40,8 @@ func TestMain(m *testing.M) {
 	}
 	projectiontest.Child(projections("sqlite", false))
 	projectiontest.Child(projections("sqlite, one file", true))
+	systemtest.Child(systems("systems", false))
+	systemtest.Child(systems("systems, one file", true))
 	recordertest.Main(m, backend())
 }
 

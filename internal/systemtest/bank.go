@@ -113,7 +113,7 @@ func (b *book) Policy(ctx context.Context, n application.Notification, p *applic
 		}
 		return b.enter(ctx, p, e.To, e.Cents)
 	case Entered:
-		return b.enter(ctx, p, "all", e.Cents)
+		return b.enter(ctx, p, n.Event.StreamID, e.Cents)
 	}
 	return nil
 }
@@ -214,7 +214,7 @@ func (b *Backend) spawn(tb testing.TB, addresses []string, role string) *child.P
 }
 
 // child runs the system until its parent is gone, says a line for each step of a follower
-// and, unless it is to follow only, pays without end, from two goroutines.
+// and, unless it is to follow only, pays a hundred times from each of two goroutines.
 func (b *Backend) child() error {
 	ctx, cancel := child.Context()
 	defer cancel()
@@ -224,6 +224,7 @@ func (b *Backend) child() error {
 	}
 	defer recorders.close()
 	opts := append(recorders.options(bankingMembers), following()...)
+	opts = append(opts, system.WithApplications(application.WithCache(100)))
 	r, err := system.RunAsync(ctx, banking, append(opts, system.WithHook(func(s system.Status) {
 		if s.Handled > 0 {
 			_, _ = fmt.Fprintln(os.Stdout, "at", s.Position)
@@ -236,8 +237,9 @@ func (b *Backend) child() error {
 	if os.Getenv(envRole) == "pay" {
 		for i := range 2 {
 			payers.Go(func() {
-				for n := 0; ctx.Err() == nil; n++ {
-					if _, err := bankNode.In(r).pay(ctx, accountID(n), accountID(n+1+i), int64(n)); err != nil {
+				for n := range 100 {
+					id := accountID(os.Getpid()*10 + n/20)
+					if _, err := bankNode.In(r).pay(ctx, id, accountID(n%5+i), int64(n)); err != nil {
 						return
 					}
 				}
@@ -249,7 +251,7 @@ func (b *Backend) child() error {
 	return r.Stop()
 }
 
-func accountID(i int) string { return fmt.Sprintf("account %d", i%5) }
+func accountID(i int) string { return fmt.Sprintf("account %d", i) }
 
 // following are the options of followers in tests: nothing may fail, and a process that was
 // killed is not waited for.

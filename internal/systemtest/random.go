@@ -71,6 +71,7 @@ type graph struct {
 	failure  projection.Failure
 	poison   uint32 // one event in so many fails; 0: none
 	flaky    uint32 // one event in so many fails the first time
+	cache    int
 }
 
 type edge struct {
@@ -89,6 +90,7 @@ func randomGraph(rt *rapid.T) *graph {
 		failure: rapid.SampledFrom([]projection.Failure{projection.Skip, projection.Park}).Draw(rt, "failure"),
 		poison:  rapid.SampledFrom([]uint32{0, 0, 7}).Draw(rt, "poison"),
 		flaky:   rapid.SampledFrom([]uint32{0, 5}).Draw(rt, "flaky"),
+		cache:   rapid.SampledFrom([]int{0, 3}).Draw(rt, "cache"),
 	}
 	n := rapid.IntRange(1, 4).Draw(rt, "applications")
 	for i := range n {
@@ -259,7 +261,8 @@ func (g *graph) play(rt *rapid.T, tb testing.TB, b Backend, run runner) (effects
 		rt.Fatal(err)
 	}
 	defer recorders.close()
-	opts := append(recorders.options(members), system.WithFollowers(projection.WithFailures(2, 0, 0, g.failure)))
+	opts := append(recorders.options(members), system.WithFollowers(projection.WithFailures(2, 0, 0, g.failure)),
+		system.WithApplications(application.WithCache(g.cache)))
 	r, err := run(ctx, s, opts...)
 	if err != nil {
 		rt.Fatal(err)

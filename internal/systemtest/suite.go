@@ -190,8 +190,8 @@ func checkStops(t *testing.T, b Backend) {
 	if err := r.Wait(t.Context()); !errors.Is(err, errRefused) {
 		t.Errorf("wait: %v", err)
 	}
-	if n, err := auditNode.In(r).accounts.Get(t.Context(), "all"); err != nil || n.Entries != 42 {
-		t.Errorf("the audit has %v, %v", n, err)
+	if n := entriesOf(t, auditNode.In(r)); n != 42 {
+		t.Errorf("the audit has %d entries", n)
 	}
 	bookNode.In(r).failWith(nil)
 	if _, err := bankNode.In(r).pay(t.Context(), "a", "b", 1); err != nil {
@@ -200,6 +200,18 @@ func checkStops(t *testing.T, b Backend) {
 	if n := checkBooks(t, r); n != 23 {
 		t.Errorf("%d payments", n)
 	}
+}
+
+// entriesOf returns how many entries a book has.
+func entriesOf(tb testing.TB, b *book) (n int) {
+	tb.Helper()
+	for _, err := range b.Notifications(tb.Context()) {
+		if err != nil {
+			tb.Fatal(err)
+		}
+		n++
+	}
+	return n
 }
 
 // B43.
@@ -235,9 +247,8 @@ func checkParked(t *testing.T, b Backend) {
 		}
 		pay(t, r, 40)
 		settle(t, r)
-		all, err := auditNode.In(r).accounts.Get(t.Context(), "all")
-		if err != nil || all.Entries != 2*80-1 {
-			t.Errorf("the audit has %+v, %v", all, err)
+		if n := entriesOf(t, auditNode.In(r)); n != 2*80-1 {
+			t.Errorf("the audit has %d entries", n)
 		}
 		if parked, err := r.Parked(t.Context()); len(parked) != 0 || err != nil {
 			t.Errorf("%d events are parked: %v", len(parked), err)
@@ -290,7 +301,7 @@ func checkKilled(t *testing.T, b Backend) {
 		}
 		p.Kill(t)
 	}
-	r := b.bankingAt(t, addresses, system.RunAsync)
+	r := b.bankingAt(t, addresses, system.RunAsync, system.WithApplications(application.WithCache(100)))
 	settle(t, r)
 	t.Logf("%d payments", checkBooks(t, r))
 }
