@@ -45,3 +45,7 @@ func TestSystems(t *testing.T) {
 	t.Parallel()
 	systemtest.Run(t, systems())
 }
+
+func BenchmarkPipe3(b *testing.B) { systemtest.BenchmarkPipe3(b, systems()) }
+
+func BenchmarkPipeLatency(b *testing.B) { systemtest.BenchmarkPipeLatency(b, systems()) }

@@ -55,3 +55,9 @@ func TestSystemsInOneFile(t *testing.T) {
 	t.Parallel()
 	systemtest.Run(t, systems("systems, one file", true))
 }
+
+func BenchmarkPipe3(b *testing.B) { systemtest.BenchmarkPipe3(b, systems("systems", false)) }
+
+func BenchmarkPipeLatency(b *testing.B) {
+	systemtest.BenchmarkPipeLatency(b, systems("systems", false))
+}

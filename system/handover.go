@@ -92,12 +92,14 @@ func (h *handover) now() (head int64, changed <-chan struct{}) {
 	return h.head, h.changed
 }
 
-// feed is the upstream of one follower.
+// feed is the upstream of one follower, which calls its methods one after another.
 type feed struct {
 	*handover
 
-	mu   sync.Mutex
-	seen int64 // the last position that the follower was told of
+	running context.Context //nolint:containedctx // as long as the runner runs
+	waits   *sync.WaitGroup
+	seen    int64      // the last position that the follower was told of
+	waiting chan error // nil if the log is not waited for; has room for the answer
 }
 
 var _ projection.Upstream = (*feed)(nil)
@@ -105,8 +107,6 @@ var _ projection.Upstream = (*feed)(nil)
 // Position returns the end of the log. What was saved here is at or before it; the log is
 // asked when the follower has that.
 func (f *feed) Position(ctx context.Context) (int64, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	position, _ := f.now()
 	if position <= f.seen {
 		var err error
@@ -119,22 +119,35 @@ func (f *feed) Position(ctx context.Context) (int64, error) {
 }
 
 // Await returns when the log has an event after the position, whoever saved it.
-func (f *feed) Await(parent context.Context, after int64) error {
+//
+// Who waits for the log is not called off when an event was saved here: it finds the event
+// as well, by itself, and a query that is cut off costs a connection.
+func (f *feed) Await(ctx context.Context, after int64) error {
 	head, changed := f.now()
 	if head > after {
 		return nil
 	}
-	ctx, cancel := context.WithCancel(parent)
-	ended := make(chan error, 1)
-	go func() { ended <- f.app.Await(ctx, after) }()
 	select {
-	case err := <-ended:
-		cancel()
+	case err := <-f.waiting: // it was for an earlier position
+		f.waiting = nil
+		if err != nil {
+			return err
+		}
+	default:
+	}
+	if f.waiting == nil {
+		answer := make(chan error, 1)
+		f.waiting = answer
+		f.waits.Go(func() { answer <- f.app.Await(f.running, after) })
+	}
+	select {
+	case err := <-f.waiting:
+		f.waiting = nil
 		return err
 	case <-changed:
-		cancel()
-		<-ended
-		return parent.Err()
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
