@@ -43,7 +43,14 @@ func App[A application.Embedding](name string, open func(ctx context.Context, op
 	m := member{name: name, app: t, follows: t.Implements(reflect.TypeFor[application.Policy]())}
 	if open != nil {
 		m.open = func(ctx context.Context, opts ...application.Option) (application.Embedding, error) {
-			return open(ctx, opts...)
+			a, err := open(ctx, opts...)
+			if err != nil {
+				return nil, err
+			}
+			if v := reflect.ValueOf(a); v.Kind() == reflect.Pointer && v.IsNil() || application.Of(a) == nil {
+				return nil, fmt.Errorf("application %s: the function that opens it returns none: %w", name, annals.ErrConfiguration)
+			}
+			return a, nil
 		}
 	}
 	return &Node[A]{m}

@@ -54,9 +54,6 @@ func open(ctx context.Context, s *System, opts []Option) (_ *Runner, err error) 
 		if err != nil {
 			return nil, err
 		}
-		if application.Of(a) == nil {
-			return nil, fmt.Errorf("application %s: the function that opens it returns none: %w", m.name, annals.ErrConfiguration)
-		}
 		r.apps[m], turns[m] = a, make(chan struct{}, 1)
 		r.opened = append(r.opened, a)
 		if name := application.Of(a).Name(); name != m.name {
