@@ -1,0 +1,35 @@
+// Package flight has reservations of seats.
+package flight
+
+import "github.com/annals-es/annals"
+
+// Reservation is that of one trip, and has the trip's id.
+type Reservation struct {
+	annals.Aggregate
+	Cancelled bool
+}
+
+// What happens to a reservation.
+type (
+	Reserved  struct{ Flight string }
+	Cancelled struct{}
+)
+
+func (Reserved) Apply(*Reservation)    {}
+func (Cancelled) Apply(r *Reservation) { r.Cancelled = true }
+
+// Reservations names what is stored.
+var Reservations = annals.Define("Reservation",
+	annals.On[Reserved]("Reserved"),
+	annals.On[Cancelled]("Cancelled"),
+)
+
+// Reserve reserves a seat for a trip. There is always one.
+func Reserve(trip, flight string) *Reservation { return Reservations.New(trip, Reserved{flight}) }
+
+// Cancel gives the seat back.
+func (r *Reservation) Cancel() {
+	if !r.Cancelled {
+		annals.Trigger(r, Cancelled{})
+	}
+}
