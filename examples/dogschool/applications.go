@@ -61,7 +61,7 @@ func openTally(ctx context.Context, opts ...application.Option) (*tally, error) 
 func (t *tally) Policy(ctx context.Context, n application.Notification, p *application.Processing) error {
 	if e, ok := n.Event.Data.(TrickAdded); ok {
 		id := CounterID(e.Trick)
-		counter, err := t.counters.GetOrNew(ctx, id, func() *Counter { return Counters.New(id, Started{e.Trick}) })
+		counter, err := t.counters.GetOrNew(ctx, id, func() *Counter { return Counters.New(id, Started{Of: e.Trick}) })
 		if err != nil {
 			return err
 		}

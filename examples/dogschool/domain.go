@@ -22,8 +22,6 @@ type TrickAdded struct{ Trick string }
 
 // Apply evolves the dog. It decides nothing and cannot fail: it also runs on every replay.
 func (e Registered) Apply(d *Dog) { d.Name = e.Name }
-
-// Apply evolves the dog.
 func (e TrickAdded) Apply(d *Dog) { d.Tricks = append(d.Tricks, e.Trick) }
 
 // Dogs names the aggregate type and its events. These names, not Go's, are what is stored.
@@ -53,16 +51,14 @@ type Counter struct {
 	Count int
 }
 
-// Started begins a counter, Incremented counts one dog.
-type (
-	Started     struct{ Trick string }
-	Incremented struct{}
-)
+// Started begins the counter of a trick.
+type Started struct{ Of string }
+
+// Incremented says that one more dog knows the trick.
+type Incremented struct{}
 
 // Apply evolves the counter.
-func (Started) Apply(*Counter) {}
-
-// Apply evolves the counter.
+func (Started) Apply(*Counter)       {}
 func (Incremented) Apply(c *Counter) { c.Count++ }
 
 // Counters names the aggregate type and its events.

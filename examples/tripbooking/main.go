@@ -11,13 +11,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"text/tabwriter"
+	"strings"
 	"time"
 
 	"github.com/annals-es/annals/application"
 	"github.com/annals-es/annals/examples/internal/running"
 	"github.com/annals-es/annals/examples/tripbooking/applications"
 	"github.com/annals-es/annals/examples/tripbooking/bank"
+	"github.com/annals-es/annals/examples/tripbooking/hotel"
 	"github.com/annals-es/annals/examples/tripbooking/trip"
 	"github.com/annals-es/annals/system"
 )
@@ -78,7 +79,8 @@ func run(ctx context.Context, how running.Flags, out io.Writer) (err error) {
 		return err
 	}
 
-	if err := hotels.Confirm(ctx, trip.ID("order-5")); err != nil {
+	err = hotels.Confirm(ctx, trip.ID("order-5"))
+	if err != nil && !errors.Is(err, hotel.ErrNotWaiting) { // on the files of an earlier run it is confirmed already
 		return err
 	}
 	if err := show(ctx, out, "The Inn has confirmed Eve's room:", runner, trips); err != nil {
@@ -109,12 +111,9 @@ func show(ctx context.Context, out io.Writer, title string, runner *system.Runne
 		return err
 	}
 	fmt.Fprintf(out, "%s\n\n", title)
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, r := range rows {
-		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\n", r.Order.Number, r.Order.Customer, r.Order.Hotel, r.Status, r.Reason)
-	}
-	if err := w.Flush(); err != nil {
-		return err
+		line := fmt.Sprintf("  %s  %-4s  %-5s  %-9s  %s", r.Order.Number, r.Order.Customer, r.Order.Hotel, r.Status, r.Reason)
+		fmt.Fprintln(out, strings.TrimRight(line, " "))
 	}
 	fmt.Fprintln(out)
 	return nil
@@ -137,7 +136,8 @@ func tell(ctx context.Context, out io.Writer, order string, b *applications.Trip
 		if cause := number[e.Event.Metadata.CausationID]; cause > 0 {
 			because = fmt.Sprint("because of ", cause)
 		}
-		fmt.Fprintf(out, "  %2d  %-8s  %-27s  %s\n", i+1, e.Application, e.Event.Topic, because)
+		line := fmt.Sprintf("  %2d  %-8s  %-27s  %s", i+1, e.Application, e.Event.Topic, because)
+		fmt.Fprintln(out, strings.TrimRight(line, " "))
 	}
 	fmt.Fprintln(out)
 	return nil

@@ -9,12 +9,15 @@ type Reservation struct {
 	Cancelled bool
 }
 
-// What happens to a reservation.
+// The events of a reservation.
 type (
-	Reserved  struct{ Flight string }
+	// Reserved says that a trip has a seat.
+	Reserved struct{ Flight string }
+	// Cancelled says that it has it no more.
 	Cancelled struct{}
 )
 
+// Apply evolves the reservation.
 func (Reserved) Apply(*Reservation)    {}
 func (Cancelled) Apply(r *Reservation) { r.Cancelled = true }
 

@@ -17,19 +17,25 @@ type Hotel struct {
 	Waiting   map[string]bool // trips that rooms are held for
 }
 
-// What happens to a hotel. Each room is that of a trip.
+// The events of a hotel. A room is that of a trip.
 type (
+	// Opened says how many rooms there are, and whether somebody has to confirm each.
 	Opened struct {
 		Name      string
 		Rooms     int
 		OnRequest bool
 	}
+	// RoomReserved says that a trip has a room.
 	RoomReserved struct{ Trip string }
-	RoomRefused  struct{ Trip, Reason string }
-	RoomHeld     struct{ Trip string } // until somebody confirms
+	// RoomRefused says why it has none.
+	RoomRefused struct{ Trip, Reason string }
+	// RoomHeld says that a room waits for somebody to confirm it.
+	RoomHeld struct{ Trip string }
+	// RoomReleased says that a trip has no room any more.
 	RoomReleased struct{ Trip string }
 )
 
+// Apply evolves the hotel.
 func (e Opened) Apply(h *Hotel) {
 	h.Name, h.Rooms, h.OnRequest = e.Name, e.Rooms, e.OnRequest
 }

@@ -9,13 +9,17 @@ type Payment struct {
 	Charged int // what there is to refund
 }
 
-// What happens to a payment.
+// The events of a payment.
 type (
-	Charged   struct{ Amount int }
-	Refused   struct{ Reason string }
+	// Charged says that the customer has paid.
+	Charged struct{ Amount int }
+	// Refused says why not.
+	Refused struct{ Reason string }
+	// Cancelled says that nothing is paid any more, and what was refunded: nothing, if nothing was charged.
 	Cancelled struct{ Refunded int }
 )
 
+// Apply evolves the payment.
 func (e Charged) Apply(p *Payment) { p.Charged = e.Amount }
 func (Refused) Apply(*Payment)     {}
 func (Cancelled) Apply(p *Payment) { p.Charged = 0 }

@@ -48,36 +48,53 @@ type Trip struct {
 	Asked  []Part // what was asked for, and neither refused nor given back
 }
 
-// What happens to a trip. An event that asks another application for something has all that
-// this one needs to know.
+// The events of a trip. One that asks another application for something has all that this one
+// needs to know.
 type (
+	// Booked begins a trip: it is to be completed before it is due.
 	Booked struct {
 		Order Order
 		Due   time.Time
 	}
-
-	FlightRequested  struct{ Flight string }
-	FlightConfirmed  struct{}
-	RoomRequested    struct{ Hotel string }
-	RoomConfirmed    struct{}
-	RoomRefused      struct{}
+	// FlightRequested asks for a seat.
+	FlightRequested struct{ Flight string }
+	// FlightConfirmed says that there is a seat.
+	FlightConfirmed struct{}
+	// RoomRequested asks for a room.
+	RoomRequested struct{ Hotel string }
+	// RoomConfirmed says that there is a room.
+	RoomConfirmed struct{}
+	// RoomRefused says that there is none.
+	RoomRefused struct{}
+	// PaymentRequested asks for the money.
 	PaymentRequested struct {
 		Customer string
 		Amount   int
 	}
+	// PaymentRefused says that there is none.
 	PaymentRefused struct{}
-	TripCompleted  struct{}
+	// TripCompleted says that the trip is paid: it ends well.
+	TripCompleted struct{}
 
-	Failed                 struct{ Reason string }
+	// Failed says why the trip is given up. What it holds is given back, the last first.
+	Failed struct{ Reason string }
+	// PaymentCancelRequested asks for the payment to be undone.
 	PaymentCancelRequested struct{}
-	PaymentCancelled       struct{}
-	RoomCancelRequested    struct{ Hotel string }
-	RoomCancelled          struct{}
-	FlightCancelRequested  struct{}
-	FlightCancelled        struct{}
-	TripCancelled          struct{}
+	// PaymentCancelled says that it is.
+	PaymentCancelled struct{}
+	// RoomCancelRequested gives the room back.
+	RoomCancelRequested struct{ Hotel string }
+	// RoomCancelled says that the hotel has it.
+	RoomCancelled struct{}
+	// FlightCancelRequested gives the seat back.
+	FlightCancelRequested struct{}
+	// FlightCancelled says that it is free.
+	FlightCancelled struct{}
+	// TripCancelled says that nothing is left to give back.
+	TripCancelled struct{}
 )
 
+// Apply evolves the trip.
 func (e Booked) Apply(t *Trip) { t.Order, t.Due, t.Status = e.Order, e.Due, Booking }
 
 func (FlightRequested) Apply(t *Trip)  { t.ask(Flight) }
@@ -178,7 +195,7 @@ func (t *Trip) RefusePayment(reason string) {
 // again, and too early: nothing happens then.
 func (t *Trip) Expire(now time.Time) {
 	if t.Status == Booking && !now.Before(t.Due) {
-		t.fail("no answer: " + string(t.Asked[len(t.Asked)-1]))
+		t.fail("no answer in time: " + string(t.Asked[len(t.Asked)-1]))
 	}
 }
 
