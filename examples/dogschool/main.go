@@ -24,20 +24,20 @@ func main() {
 }
 
 func run(ctx context.Context, how running.Flags, out io.Writer) (err error) {
-	runner, err := how.Run(ctx, dogSchools, schoolApp.Name(), countersApp.Name())
+	runner, err := how.Run(ctx, DogSchools, SchoolApp.Name(), CountersApp.Name())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, runner.Stop()) }()
 
-	school, counters := schoolApp.In(runner), countersApp.In(runner)
+	school, counters := SchoolApp.In(runner), CountersApp.In(runner)
 	for _, name := range []string{"Fido", "Rex"} {
-		id, err := school.registerDog(ctx, name)
+		id, err := school.RegisterDog(ctx, name)
 		if err != nil {
 			return err
 		}
 		for _, trick := range []string{"sit", name + "'s own"} {
-			if err := school.addTrick(ctx, id, trick); err != nil {
+			if err := school.AddTrick(ctx, id, trick); err != nil {
 				return err
 			}
 			fmt.Fprintf(out, "%s learns: %s\n", name, trick)
@@ -47,7 +47,7 @@ func run(ctx context.Context, how running.Flags, out io.Writer) (err error) {
 		return err
 	}
 	for _, trick := range []string{"sit", "Fido's own", "fly"} {
-		n, err := counters.count(ctx, trick)
+		n, err := counters.Count(ctx, trick)
 		if err != nil {
 			return err
 		}

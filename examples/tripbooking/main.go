@@ -111,11 +111,13 @@ func show(ctx context.Context, out io.Writer, title string, runner *system.Runne
 		return err
 	}
 	fmt.Fprintf(out, "%s\n\n", title)
+	count := make(map[trip.Status]int)
 	for _, r := range rows {
+		count[r.Status]++
 		line := fmt.Sprintf("  %s  %-4s  %-5s  %-9s  %s", r.Order.Number, r.Order.Customer, r.Order.Hotel, r.Status, r.Reason)
 		fmt.Fprintln(out, strings.TrimRight(line, " "))
 	}
-	fmt.Fprintln(out)
+	fmt.Fprintf(out, "\n  %d booking, %d completed, %d cancelled\n\n", count[trip.Booking], count[trip.Completed], count[trip.Cancelled])
 	return nil
 }
 
