@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -47,6 +48,18 @@ dogs that know "fly": 0
 			t.Parallel()
 			prints(t, running.Flags{Mode: mode, Recorder: "postgres", URL: pgserver.TestPrivate(t, pgserver.Config{}).URL("postgres")})
 		})
+	}
+}
+
+// B46: what the README shows is the graph.
+func TestTheReadmeHasTheGraph(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if graph := DogSchools.Mermaid(); !strings.Contains(string(readme), "```mermaid\n"+graph+"```") {
+		t.Errorf("README.md does not have the graph:\n%s", graph)
 	}
 }
 
