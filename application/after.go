@@ -3,6 +3,7 @@ package application
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -31,6 +32,7 @@ func (s Saved) Notifications() (all []Notification, ok bool) {
 		if n.Event.Data, ok = copyOf(n.Event.Data); !ok {
 			return nil, false
 		}
+		n.Event.Metadata.Headers = maps.Clone(n.Event.Metadata.Headers)
 		all[i] = n
 	}
 	return all, true
@@ -51,7 +53,7 @@ func copyOf(data any) (_ any, ok bool) {
 	t := reflect.TypeOf(data)
 	kind, known := kinds.Load(t)
 	if !known {
-		c := copyCheck{values: make(map[reflect.Type]bool), pointers: make(map[reflect.Type]string), seen: make(map[reflect.Type]bool)}
+		c := copyCheck{texts: true, values: make(map[reflect.Type]bool), pointers: make(map[reflect.Type]string), seen: make(map[reflect.Type]bool)}
 		switch err := c.walk(t, t.String(), false); {
 		case err != nil:
 			kind = copyNever
@@ -77,6 +79,7 @@ func copyOf(data any) (_ any, ok bool) {
 // processes, and those that [Join] a transaction, which may not be committed yet, do not
 // call it: it is for waking up somebody who reads the log. An error that it returns is
 // that of the save, in an [*AfterSaveError]; further functions are called all the same.
+// Where a policy has saved, it is lost.
 func (a *Application) AfterSave(f func(ctx context.Context, saved Saved) error) (stop func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -95,7 +98,7 @@ type afterSave struct {
 
 // saved calls what is registered for after saves.
 func (a *Application) saved(ctx context.Context, s *save) error {
-	if s.join != nil || len(s.recordings) == 0 {
+	if s.join != nil || len(s.recordings) == 0 && s.batch.Do == nil {
 		return nil
 	}
 	a.mu.Lock()

@@ -3,6 +3,7 @@ package application
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"sync"
 	"time"
@@ -20,6 +21,12 @@ type cache struct {
 	entries *lru.Cache[cacheKey, any] // of *cached[A]
 }
 
+// scalars are types with pointers that are their identity: to copy what these point to
+// would make another value.
+//
+//nolint:gochecknoglobals // a table of constants
+var scalars = []reflect.Type{reflect.TypeFor[netip.Addr](), reflect.TypeFor[netip.AddrPort](), reflect.TypeFor[netip.Prefix]()}
+
 // cacheKey names an aggregate. Types that differ, be it by their clocks only, do not
 // share what is loaded by them.
 type cacheKey struct {
@@ -34,6 +41,9 @@ type cached[A any] struct {
 }
 
 func newCache(size int) *cache {
+	for _, t := range scalars {
+		clone.MarkAsScalar(t)
+	}
 	entries, err := lru.New[cacheKey, any](size)
 	if err != nil {
 		panic(err) // the size is positive
@@ -163,6 +173,7 @@ func checkCopies[A any]() (flat bool, _ error) {
 }
 
 type copyCheck struct {
+	texts    bool                    // types that are written as texts are refused: they may be more than they hold
 	deep     bool                    // there is something that an assignment would not copy
 	values   map[reflect.Type]bool   // structs that something could point to the inside of
 	pointers map[reflect.Type]string // structs that are pointed to, and where
@@ -191,6 +202,9 @@ func (c *copyCheck) walk(t reflect.Type, path string, addressable bool) error {
 	case reflect.Struct:
 		if _, ok := reflect.PointerTo(t).MethodByName("MarshalText"); ok {
 			c.deep = c.deep || t != timeType
+			if c.texts && t != timeType {
+				return fmt.Errorf("%s is a %v, which may point to what it does not own", path, t)
+			}
 			return nil // a value such as time.Time
 		}
 		for f := range t.Fields() {

@@ -85,7 +85,8 @@ func (e *Effects) Handle(ctx context.Context, n Notification, policy Policy) err
 
 // Save stores what was collected in one atomic step, with the parts of a batch that are
 // the runner's: the tracking and the entries of the ledger. It returns the errors of
-// [persistence.StreamRecorder]. Nothing can be done with the effects afterwards.
+// [persistence.StreamRecorder], or an [*AfterSaveError], which is not wrapped: then all is
+// stored. Nothing can be done with the effects afterwards.
 func (e *Effects) Save(ctx context.Context, runners persistence.Batch) (Recordings, error) {
 	a := e.app
 	if err := a.begin(); err != nil {
@@ -105,6 +106,11 @@ func (e *Effects) Save(ctx context.Context, runners persistence.Batch) (Recordin
 
 // effectsKey is the key of the effects that a context's policy is called for.
 type effectsKey struct{}
+
+// withoutEffects returns a context that sees what is stored, and nothing else.
+func withoutEffects(ctx context.Context) context.Context {
+	return context.WithValue(ctx, effectsKey{}, (*Effects)(nil))
+}
 
 // effectsOf returns the effects of the application that the context is of; nil if it is
 // of none.

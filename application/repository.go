@@ -81,7 +81,7 @@ func (r *Repository[A]) getCollected(ctx context.Context, id string) (*A, error)
 	if r.app.cache == nil || collected[0].Version == 1 {
 		return r.loadStored(ctx, id, 0)
 	}
-	a, err := r.getCached(context.WithValue(ctx, effectsKey{}, (*Effects)(nil)), id)
+	a, err := r.getCached(withoutEffects(ctx), id)
 	if err != nil {
 		return nil, err
 	}

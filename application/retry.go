@@ -32,7 +32,7 @@ func (a *Application) saveAgain(ctx context.Context, sources ...Source) (recordi
 	var unknown error
 	for n := 0; ; n++ {
 		recordings, err = a.Save(ctx, sources...)
-		if _, saved := errors.AsType[*AfterSaveError](err); saved {
+		if _, saved := err.(*AfterSaveError); saved { //nolint:errorlint // within another error it is that of another save
 			return recordings, err
 		}
 		switch {

@@ -297,7 +297,7 @@ func (r *Repository[A]) advance(ctx context.Context, a *A, version int64) (there
 	agg := r.typ.AggregateOf(a)
 	last, at := agg.Version(), agg.ModifiedAt()
 	later := func(yield func(annals.Event, error) bool) {
-		for stored, err := range r.app.recorder.ReadStream(ctx, agg.ID(), persistence.StreamQuery{After: last - 1, UpTo: version}) {
+		for stored, err := range r.app.readStream(ctx, agg.ID(), persistence.StreamQuery{After: last - 1, UpTo: version}) {
 			var e annals.Event
 			switch {
 			case err != nil:
@@ -332,7 +332,7 @@ func (r *Repository[A]) snapshot(ctx context.Context, id string) error {
 	if !r.snapshots {
 		return fmt.Errorf("WithSnapshots does not have %s: %w", r.typ.Name(), annals.ErrUnsupported)
 	}
-	a, err := r.loadStored(ctx, id, 0)
+	a, err := r.loadStored(withoutEffects(ctx), id, 0)
 	if err != nil {
 		return err
 	}

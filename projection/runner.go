@@ -290,7 +290,12 @@ func (r *Runner[Tx]) acquire(ctx context.Context, l *lease) (held bool, err erro
 	if r.cfg.lease == 0 {
 		return true, nil
 	}
-	if held, err = l.try(ctx); held {
+	held, err = l.try(ctx)
+	if errors.Is(err, annals.ErrUnsupported) && r.cfg.then != Park {
+		r.cfg.lease = 0 // as was not found out at the start
+		held = true
+	}
+	if held {
 		return true, nil
 	}
 	if err == nil {
@@ -444,10 +449,15 @@ func (r *Runner[Tx]) begin(ctx context.Context, tx Tx, l persistence.Ledger) (s 
 	if err != nil {
 		return start{}, err
 	}
+	// The rows come first: a view that is a recorder does not read both at one moment, and
+	// whoever parks or retries in between changes the row, which the first commit notices.
+	if s.rows, err = readRows(ctx, l, r.keys); err != nil {
+		return start{}, err
+	}
 	if s.parked, err = readParked(ctx, l, r.keys); err != nil {
 		return start{}, err
 	}
-	if s.rows, err = r.ensureRows(ctx, l, active, s.parked); err != nil {
+	if s.rows, err = r.ensureRows(ctx, l, active, s.rows, s.parked); err != nil {
 		return start{}, err
 	}
 	if active == 0 {
@@ -462,11 +472,8 @@ func (r *Runner[Tx]) begin(ctx context.Context, tx Tx, l persistence.Ledger) (s 
 }
 
 // ensureRows returns the partitions: as they are, in another number, or new ones.
-func (r *Runner[Tx]) ensureRows(ctx context.Context, l persistence.Ledger, active int, parked []ParkedEvent) (rows, error) {
-	all, err := readRows(ctx, l, r.keys)
+func (r *Runner[Tx]) ensureRows(ctx context.Context, l persistence.Ledger, active int, all rows, parked []ParkedEvent) (rows, error) {
 	switch {
-	case err != nil:
-		return nil, err
 	case len(all) == 0 && active == 0:
 		return r.create(ctx, l, r.cfg.after, nil)
 	case len(all) == 0: // what is built anew is built from the beginning

@@ -172,7 +172,11 @@ func ActiveVersion[Tx any](ctx context.Context, v persistence.View[Tx], name str
 // Forget removes what a view knows of a version of a projection: how far it is, and its
 // parked events. The version begins anew when it is started again. The tables are the
 // caller's to drop. The active version can only be forgotten when it is the only one.
+// It returns [annals.ErrUnsupported] for a view of [Tracking].
 func Forget[Tx any](ctx context.Context, p *Projection[Tx], v persistence.View[Tx]) error {
+	if v, ok := v.(limited); ok && v.limits(ctx).oneRow {
+		return p.errorf("forget", fmt.Errorf("a tracking cannot be taken back: %w", annals.ErrUnsupported))
+	}
 	k := ledgerKeys{p.name, p.version}
 	return v.Update(ctx, func(ctx context.Context, _ Tx, l persistence.Ledger) error {
 		active, err := readActive(ctx, l, k)

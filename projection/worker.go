@@ -61,7 +61,7 @@ func isOutside(err error) bool {
 func isOfEvent(err error) bool {
 	_, ofLedger := errors.AsType[*ledgerError](err)
 	return err != nil && !ofLedger && !isOutside(err) &&
-		!isAny(err, persistence.ErrPermission, persistence.ErrCorrupt, persistence.ErrNotDatabase)
+		!isAny(err, persistence.ErrPermission, persistence.ErrCorrupt, persistence.ErrNotDatabase, annals.ErrClosed)
 }
 
 func isAny(err error, targets ...error) bool {

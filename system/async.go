@@ -57,13 +57,17 @@ func (b *inBackground) start(ctx context.Context) error {
 			b.cancel()
 		})
 	}
-	if len(b.r.followers) == 0 {
-		b.wg.Go(func() {
-			<-ctx.Done()
-			b.r.end(nil)
-		})
-	}
+	b.wg.Go(func() { <-ctx.Done() })
+	go func() {
+		b.wg.Wait()
+		b.r.finish()
+	}()
 	return nil
+}
+
+// with calls f, whose effects follow as those of a save do.
+func (b *inBackground) with(ctx context.Context, f func(ctx context.Context) error) error {
+	return f(ctx)
 }
 
 // wait waits for each follower to be where its upstream is, until no upstream has got on.
@@ -92,4 +96,6 @@ func (b *inBackground) wait(ctx context.Context) error {
 func (b *inBackground) stop() {
 	b.cancel()
 	b.wg.Wait()
+	b.r.end(nil)
+	b.r.finish()
 }

@@ -212,6 +212,15 @@ func (s *System) connect(p pipe) error {
 // Name returns the name of the system.
 func (s *System) Name() string { return s.name }
 
+// Applications returns the names of the applications, in the order of the definition.
+func (s *System) Applications() []string {
+	names := make([]string, len(s.members))
+	for i, m := range s.members {
+		names[i] = m.name
+	}
+	return names
+}
+
 // Mermaid returns the graph as a Mermaid flowchart.
 func (s *System) Mermaid() string {
 	var b strings.Builder

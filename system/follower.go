@@ -22,11 +22,39 @@ type follower struct {
 	app    *application.Application
 	turn   chan struct{} // of the application: one of its followers works at a time
 	policy application.Policy
-	proj   *projection.Projection[*application.Effects]
-	view   persistence.View[*application.Effects]
+	proj   *projection.Projection[*step]
+	view   persistence.View[*step]
 
-	inline *projection.Inline[*application.Effects] // of RunSync
-	runner *projection.Runner[*application.Effects] // of RunAsync
+	inline *projection.Inline[*step] // of RunSync
+	runner *projection.Runner[*step] // of RunAsync
+}
+
+// step is a transaction of the view. Where the policy is called, it has the turn of the
+// application: two followers of one would only get in each other's way. What is written
+// without it, leases say, waits for nobody.
+type step struct {
+	effects *application.Effects
+	turn    chan struct{}
+	hasTurn bool
+}
+
+func (s *step) handle(ctx context.Context, n application.Notification, p application.Policy) error {
+	if !s.hasTurn {
+		select {
+		case s.turn <- struct{}{}:
+			s.hasTurn = true
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return s.effects.Handle(ctx, n, p)
+}
+
+func (s *step) end() {
+	if s.hasTurn {
+		<-s.turn
+		s.hasTurn = false
+	}
 }
 
 func newFollower(p pipe, leader, app application.Embedding, turn chan struct{}) *follower {
@@ -38,9 +66,9 @@ func newFollower(p pipe, leader, app application.Embedding, turn chan struct{}) 
 	return f
 }
 
-func (f *follower) events() projection.Part[*application.Effects] {
-	handle := func(ctx context.Context, effects *application.Effects, n application.Notification) error {
-		return effects.Handle(ctx, n, f.policy)
+func (f *follower) events() projection.Part[*step] {
+	handle := func(ctx context.Context, s *step, n application.Notification) error {
+		return s.handle(ctx, n, f.policy)
 	}
 	if len(f.only) > 0 {
 		return projection.OnTypes(f.only, handle)
@@ -53,22 +81,16 @@ func (f *follower) events() projection.Part[*application.Effects] {
 const conflictTries = 30
 
 // update is a transaction of the view.
-func (f *follower) update(
-	ctx context.Context, work func(context.Context, *application.Effects) error, rest func() persistence.Batch,
-) error {
-	select {
-	case f.turn <- struct{}{}:
-		defer func() { <-f.turn }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+func (f *follower) update(ctx context.Context, work func(context.Context, *step) error, rest func() persistence.Batch) error {
+	s := &step{turn: f.turn}
+	defer s.end()
 	for n := 0; ; n++ {
-		effects := f.app.NewEffects()
-		if err := work(ctx, effects); err != nil {
+		s.effects = f.app.NewEffects()
+		if err := work(ctx, s); err != nil {
 			return err
 		}
-		_, err := effects.Save(ctx, rest())
-		if _, saved := errors.AsType[*application.AfterSaveError](err); saved {
+		_, err := s.effects.Save(ctx, rest())
+		if _, saved := err.(*application.AfterSaveError); saved { //nolint:errorlint // within another error it is that of another save
 			return nil
 		}
 		if !errors.Is(err, annals.ErrVersionConflict) || n == conflictTries {

@@ -67,13 +67,29 @@ func (h *handover) keep(n application.Notification, size int) {
 	if h.lowest == 0 || n.Position < h.lowest {
 		h.lowest = n.Position
 	}
-	for h.lowest = max(h.lowest, n.Position-maxKept+1); h.size > maxKeptSize && h.lowest < n.Position; h.lowest++ {
+	for first := n.Position - maxKept + 1; h.lowest < first || h.size > maxKeptSize && h.lowest < n.Position; {
+		if first-h.lowest > maxKept { // nothing of that is left but what is older than all slots are now
+			h.clear(first)
+			continue
+		}
 		old := &h.slots[h.lowest%maxKept]
 		if old.n.Position == h.lowest {
 			h.size -= old.size
 			*old = slot{}
 		}
+		h.lowest++
 	}
+}
+
+// clear removes what is below a position.
+func (h *handover) clear(first int64) {
+	for i := range h.slots {
+		if s := &h.slots[i]; s.n.Position < first {
+			h.size -= s.size
+			*s = slot{}
+		}
+	}
+	h.lowest = first
 }
 
 // at returns the event of a position, if it is kept.

@@ -64,7 +64,8 @@ func WithApplication(app Member, opts ...application.Option) Option {
 // [projection.WithFailures] for retries and for stop, skip or park, [projection.WithBatch],
 // [projection.WithLease], and so on. A follower has one partition, and one version.
 //
-// Default: those of projections; of [RunSync], that an event is tried once.
+// Default: those of projections; of [RunSync], that an event whose policy fails is not tried
+// again.
 func WithFollowers(opts ...projection.Option) Option {
 	return option(func(c *config) error { c.followers = append(c.followers, opts...); return nil })
 }

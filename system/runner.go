@@ -26,6 +26,7 @@ type Runner struct {
 	ending sync.Once
 	done   chan struct{}
 	mu     sync.Mutex
+	ended  bool  // or about to
 	err    error // why it has ended; nil if it runs or was stopped
 }
 
@@ -33,6 +34,8 @@ type Runner struct {
 type mode interface {
 	start(ctx context.Context) error
 	wait(ctx context.Context) error
+	// with calls f, and has its effects follow as those of a save.
+	with(ctx context.Context, f func(ctx context.Context) error) error
 	// stop returns when nothing runs any more.
 	stop()
 }
@@ -75,8 +78,12 @@ func claim(ctx context.Context, a *application.Application) error {
 	const key = "application"
 	var owner string
 	_, err := a.Recorder().Record(ctx, persistence.Batch{Ledger: func(ctx context.Context, l persistence.Ledger) (err error) {
+		claimed := false
 		if owner, _, err = l.Get(ctx, key); err == nil && owner == "" {
-			_, err = l.Swap(ctx, key, "", a.Name())
+			claimed, err = l.Swap(ctx, key, "", a.Name())
+		}
+		if err == nil && owner == "" && !claimed { // somebody else was first
+			owner, _, err = l.Get(ctx, key)
 		}
 		return err
 	}})
@@ -113,7 +120,7 @@ func (r *Runner) after(a *application.Application, f func(ctx context.Context, s
 // in a circle, it returns when nothing is left to do. It returns the error that has ended
 // the runner, an [*Error], or that of the context.
 //
-// Events that are skipped or parked count as processed.
+// Events that are skipped or parked count as processed. It must not be called by a policy.
 func (r *Runner) Wait(ctx context.Context) error {
 	err := r.mode.wait(ctx)
 	if ended := r.Err(); ended != nil {
@@ -126,7 +133,7 @@ func (r *Runner) Wait(ctx context.Context) error {
 }
 
 // Done is closed when the runner has ended: it was stopped, or an application cannot follow
-// another, see [Runner.Err]. Then none follows any more; the applications are open until
+// another, see [Runner.Err]. Then none follows any more; the applications stay open until
 // [Runner.Stop].
 func (r *Runner) Done() <-chan struct{} { return r.done }
 
@@ -137,22 +144,26 @@ func (r *Runner) Err() error {
 	return r.err
 }
 
-// end ends the runner, with an error or nil.
+// end notes why the runner ends, if nothing has ended it before.
 func (r *Runner) end(err error) {
-	r.ending.Do(func() {
-		r.mu.Lock()
-		r.err = err
-		r.mu.Unlock()
-		close(r.done)
-	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended {
+		r.ended, r.err = true, err
+	}
 }
+
+// finish says that nothing runs any more.
+func (r *Runner) finish() { r.ending.Do(func() { close(r.done) }) }
 
 // Stop ends the runner, waits until nothing runs any more, and closes the applications. What
 // is not processed is processed when the system is run again. It returns the error that had
-// ended the runner before, if one had, and those of closing.
+// ended the runner before, if one had, and those of closing. It must not be called by a
+// policy, which it would wait for.
 func (r *Runner) Stop() error {
 	r.end(nil)
 	r.mode.stop()
+	r.finish()
 	if err := errors.Join(r.Err(), r.close()); err != nil {
 		return fmt.Errorf("system %s: %w", r.system.name, err)
 	}
@@ -204,14 +215,19 @@ func (r *Runner) Parked(ctx context.Context) ([]Parked, error) {
 }
 
 // Retry processes the parked events of a stream, of an upstream application, in order, until
-// one fails again, see [projection.Retry]. It says how many were processed.
+// one fails again, see [projection.Retry]. It says how many were processed. It must not be
+// called by a policy.
 func (r *Runner) Retry(ctx context.Context, app, upstream, streamID string) (int, error) {
 	f, err := r.follower(app, upstream)
 	if err != nil {
 		return 0, err
 	}
-	n, err := projection.Retry(ctx, f.up, f.proj, f.view, streamID)
-	return n, f.errorf(err)
+	n := 0
+	err = r.mode.with(ctx, func(ctx context.Context) (err error) {
+		n, err = projection.Retry(ctx, f.up, f.proj, f.view, streamID)
+		return f.errorf(err)
+	})
+	return n, err
 }
 
 // Drop removes a parked event, which is never processed then, see [projection.Drop].

@@ -3,8 +3,10 @@ package system
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
+	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/application"
 	"github.com/annals-es/annals/projection"
 )
@@ -17,11 +19,14 @@ import (
 // When a policy fails, the save that it follows has succeeded, and its error is an
 // [*application.AfterSaveError] whose Err is an [*Error]. Nothing of the event's effects is
 // there, nor of later events of this pipe; other pipes go on. It is tried again with the next
-// save, or by [Runner.Wait].
+// save of the same application, or by [Runner.Wait].
 //
 // One save is followed at a time: others wait for it. A policy that saves by another
-// application of the system has to pass its context on. A save that joins a transaction
-// ([application.Join]) has its effects with the next save, or Wait.
+// application of the system has to pass its context on. Effects come with the next save of
+// the same application, or with Wait, where nobody can wait for them: of a save that joins a
+// transaction ([application.Join]); of one within a function of another save
+// ([application.Do]), unless that other is of this system and succeeds; and of saves by
+// others: another process, or another runner.
 //
 // It returns the errors of opening the applications, and of what was not processed before.
 func RunSync(ctx context.Context, s *System, opts ...Option) (*Runner, error) {
@@ -60,10 +65,10 @@ func (t *inTurn) start(ctx context.Context) error {
 			if ctx.Value(following{}) == t || application.InDo(ctx) {
 				return nil // whoever waits for this goes on with it
 			}
-			return t.wait(ctx)
+			return t.follow(ctx)
 		})
 	}
-	return t.wait(ctx)
+	return t.follow(ctx)
 }
 
 // saved notes that an application has more for those that follow it.
@@ -86,8 +91,26 @@ func (t *inTurn) take(f *follower) bool {
 	return dirty
 }
 
-// wait goes through the pipes until nothing is left.
+// wait also goes through the pipes of which nobody here has heard.
 func (t *inTurn) wait(ctx context.Context) error {
+	return t.with(ctx, func(context.Context) error {
+		for _, a := range t.r.opened {
+			t.saved(application.Of(a))
+		}
+		return nil
+	})
+}
+
+// follow goes through the pipes, when nobody else does.
+func (t *inTurn) follow(ctx context.Context) error {
+	return t.with(ctx, func(context.Context) error { return nil })
+}
+
+// with calls f when nobody else calls policies, and goes through the pipes then.
+func (t *inTurn) with(ctx context.Context, f func(ctx context.Context) error) error {
+	if ctx.Value(following{}) == t {
+		return fmt.Errorf("a policy waits for itself: %w", annals.ErrConfiguration)
+	}
 	select {
 	case t.turn <- struct{}{}:
 		defer func() { <-t.turn }()
@@ -95,6 +118,12 @@ func (t *inTurn) wait(ctx context.Context) error {
 		return ctx.Err()
 	}
 	ctx = context.WithValue(ctx, following{}, t)
+	err := f(ctx)
+	return errors.Join(err, t.goThrough(ctx))
+}
+
+// goThrough goes through the pipes until nothing is left.
+func (t *inTurn) goThrough(ctx context.Context) error {
 	failed := make(map[*follower]error)
 	for found := true; found; {
 		found = false
