@@ -39,6 +39,7 @@ type inBackground struct {
 
 func (b *inBackground) start(ctx context.Context) error {
 	ctx, b.cancel = context.WithCancel(ctx)
+	b.wg.Go(func() { <-ctx.Done() }) // what is added to it later, is added to something
 	handovers := make(map[*application.Application]*handover)
 	for _, f := range b.r.followers {
 		h := handovers[f.up]
@@ -57,7 +58,6 @@ func (b *inBackground) start(ctx context.Context) error {
 			b.cancel()
 		})
 	}
-	b.wg.Go(func() { <-ctx.Done() })
 	go func() {
 		b.wg.Wait()
 		b.r.finish()

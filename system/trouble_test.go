@@ -1,0 +1,442 @@
+package system_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/annals-es/annals"
+	"github.com/annals-es/annals/application"
+	"github.com/annals-es/annals/memory"
+	"github.com/annals-es/annals/persistence"
+	"github.com/annals-es/annals/projection"
+	"github.com/annals-es/annals/system"
+)
+
+// B22: a policy that only looks sees, behind a snapshot, what was collected before.
+func TestAStepSeesWhatItHasCollectedBehindASnapshot(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	l := listen("listener", func(ctx context.Context, l *listener, n application.Notification, p *application.Processing) error {
+		c, err := l.counters.GetOrNew(ctx, "c", func() *counter { return counters.New("c", began{}) })
+		if err != nil {
+			return err
+		}
+		if _, increments := n.Event.Data.(registered); increments {
+			annals.Trigger(c, incremented{})
+			p.Collect(c)
+			return l.counters.Snapshot(ctx, "c") // of what is stored, and of nothing else
+		}
+		return l.note(ctx, p, strings.Repeat("x", c.Count))
+	})
+	log, own := memory.New(), memory.New()
+	school, err := openSchool(ctx, application.WithRecorder(log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own2 := system.WithApplication(l, application.WithRecorder(own), application.WithSnapshots(counters, 2))
+	var notes []string
+	for round := range 3 {
+		r := start(t, system.RunSync, system.Define("s", system.Pipe(schoolApp, l)), system.WithApplication(schoolApp, application.WithRecorder(log)), own2)
+		if round == 0 {
+			if _, err := l.In(r).Save(ctx, counters.New("c", began{})); err != nil {
+				t.Fatal(err)
+			}
+		}
+		notes = texts(t, l.In(r))
+		if err := r.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // a backlog for the next
+			id, err := school.register(ctx, "Fido")
+			if err == nil {
+				err = school.addTrick(ctx, id, "sit")
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if want := []string{"x", "xx", "xxx", "xxxx"}; !slices.Equal(notes, want) {
+		t.Errorf("got %v, want %v", notes, want)
+	}
+}
+
+type located struct {
+	Addr netip.Addr
+	Tags []string
+}
+
+// A value that is more than its memory is read, and not copied.
+func TestWhatCannotBeCopiedIsRead(t *testing.T) {
+	t.Parallel()
+	app, err := application.Open(t.Context(), "places")
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := application.NewLog(app, annals.DefineLog[located]("Places", "Located"), "places")
+	h := system.NewHandover(app)
+	defer app.AfterSave(h.Saved)()
+	addr := netip.MustParseAddr("10.0.0.1")
+	if _, err := places.Append(t.Context(), located{addr, []string{"a"}}); err != nil {
+		t.Fatal(err)
+	}
+	for n, err := range h.Feed().Notifications(t.Context(), application.UpTo(1)) {
+		if got, ok := n.Event.Data.(located); err != nil || !ok || got.Addr != addr {
+			t.Errorf("%v, %v", n.Event.Data, err)
+		}
+	}
+	if n, _ := h.Kept(); n != 0 {
+		t.Errorf("%d are kept", n)
+	}
+	if err := app.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// B37: the headers of what was handed over are the reader's own.
+func TestHeadersAreHandedOverAsACopy(t *testing.T) {
+	t.Parallel()
+	school, err := openSchool(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := system.NewHandover(school.Application)
+	defer school.AfterSave(h.Saved)()
+	ctx := annals.ContextWithMetadata(t.Context(), annals.Metadata{Headers: map[string]string{"user": "ada"}})
+	recordings, err := school.Save(ctx, dogs.New(annals.NewID(), registered{"Fido"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	recordings[0].Event.Metadata.Headers["user"] = "eve"
+	for n, err := range h.Feed().Notifications(t.Context(), application.UpTo(1)) {
+		if got := n.Event.Metadata.Headers["user"]; got != "ada" || err != nil {
+			t.Errorf("%s, %v", got, err)
+		}
+	}
+	if err := school.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// between calls a function before it reads a tracking for the n-th time.
+type between struct {
+	persistence.Recorder
+
+	reads int
+	call  func(n int)
+}
+
+func (b *between) MaxTracking(ctx context.Context, name string) (int64, bool, error) {
+	b.reads++
+	b.call(b.reads)
+	return b.Recorder.MaxTracking(ctx, name)
+}
+
+var errBad = errors.New("bad")
+
+func failsOn(trick string) func(application.Notification) error {
+	return func(n application.Notification) error {
+		if e, ok := n.Event.Data.(trickAdded); ok && e.Trick == trick {
+			return errBad
+		}
+		return nil
+	}
+}
+
+func parking() system.Option {
+	return system.WithFollowers(projection.WithFailures(1, 0, 0, projection.Park))
+}
+
+// B43: what another runner parks while this one begins is behind what is parked.
+func TestWhatIsParkedAtTheStartHoldsUpItsStream(t *testing.T) {
+	t.Parallel()
+	for at := 1; at <= 2; at++ {
+		ctx := t.Context()
+		log, own := memory.New(), memory.New()
+		one := start(t, system.RunSync, dogSchools, system.WithApplication(schoolApp, application.WithRecorder(log)),
+			system.WithApplication(countersApp, application.WithRecorder(own)), parking())
+		countersApp.In(one).fail = failsOn("bad")
+		d := dogs.New(annals.NewID(), registered{"Fido"})
+		if _, err := schoolApp.In(one).Save(ctx, d); err != nil {
+			t.Fatal(err)
+		}
+		annals.Trigger(d, trickAdded{"bad"})
+		slow := &between{Recorder: own}
+		slow.call = func(n int) {
+			if n == at {
+				if _, err := schoolApp.In(one).Save(ctx, d); err != nil { // it is parked now
+					t.Error(err)
+				}
+			}
+		}
+		two := start(t, system.RunSync, dogSchools, system.WithApplication(schoolApp, application.WithRecorder(log)),
+			system.WithApplication(countersApp, application.WithRecorder(slow)), parking())
+		if slow.reads < at {
+			if _, err := schoolApp.In(one).Save(ctx, d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		annals.Trigger(d, trickAdded{"after"})
+		if _, err := schoolApp.In(two).Save(ctx, d); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := countersApp.In(two).count(ctx, "after"); n != 0 || err != nil {
+			t.Errorf("at %d: an event was processed before one of its stream that is parked: %d, %v", at, n, err)
+		}
+		if parked, err := two.Parked(ctx); len(parked) != 2 || err != nil {
+			t.Errorf("at %d: %d are parked: %v", at, len(parked), err)
+		}
+		countersApp.In(one).fail = nil
+		if n, err := two.Retry(ctx, "counters", "dogschool", d.ID()); n != 2 || err != nil {
+			t.Errorf("at %d: retry: %d, %v", at, n, err)
+		}
+		if n, err := countersApp.In(one).count(ctx, "after"); n != 1 || err != nil {
+			t.Errorf("at %d: %d, %v", at, n, err)
+		}
+	}
+}
+
+// B47: an error of what follows another application's save is none of this step.
+func TestAFailureBehindTheSaveOfAnotherUndoesTheStep(t *testing.T) {
+	t.Parallel()
+	other, err := openSchool(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.AfterSave(func(context.Context, application.Saved) error { return errBad })
+	l := listen("listener", func(ctx context.Context, l *listener, n application.Notification, p *application.Processing) error {
+		p.Collect(application.Do(func(ctx context.Context, _ any) error {
+			_, err := other.register(ctx, "Rex")
+			return err
+		}))
+		return l.note(ctx, p, n.Event.Topic)
+	})
+	r := start(t, system.RunSync, system.Define("s", system.Pipe(schoolApp, l)))
+	if _, err := schoolApp.In(r).register(t.Context(), "Fido"); err == nil {
+		t.Error("the save says nothing of the effect that is not there")
+	}
+	if got := texts(t, l.In(r)); len(got) != 0 {
+		t.Errorf("notes: %v", got)
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// B47: what nobody waited for comes with Wait.
+func TestWaitFindsWhatOthersSaved(t *testing.T) {
+	t.Parallel()
+	log := memory.New()
+	r := start(t, system.RunSync, dogSchools, system.WithApplication(schoolApp, application.WithRecorder(log)))
+	other, err := openSchool(t.Context(), application.WithRecorder(log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	outer, err := application.Open(t.Context(), "outer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	save := func(s *school) func(context.Context, any) error {
+		return func(ctx context.Context, _ any) error {
+			_, err := s.Save(ctx, dogs.New(annals.NewID(), trickAdded{"sit"}))
+			return err
+		}
+	}
+	want := func(n int) {
+		t.Helper()
+		if got, err := countersApp.In(r).count(t.Context(), "sit"); got != n || err != nil {
+			t.Errorf("%d, %v; want %d", got, err, n)
+		}
+	}
+	if err := save(other)(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	want(0)
+	if err := r.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want(1)
+	if _, err := outer.Save(t.Context(), application.Do(save(schoolApp.In(r)))); err != nil {
+		t.Fatal(err)
+	}
+	want(1)
+	if err := r.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want(2)
+	if _, err := countersApp.In(r).Save(t.Context(), application.Do(save(schoolApp.In(r)))); err != nil { // it has no events itself
+		t.Fatal(err)
+	}
+	want(3)
+	if err := errors.Join(other.Close(), outer.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// B43: a retry goes on while others save, and where the application follows itself.
+func TestARetryDoesNotWaitForItself(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	var bad atomic.Bool
+	retrying, saving := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	l := listen("listener", func(ctx context.Context, l *listener, n application.Notification, p *application.Processing) error {
+		switch e := n.Event.Data.(type) {
+		case trickAdded:
+			if e.Trick == "bad" && bad.Load() {
+				return errBad
+			}
+			if e.Trick == "bad" {
+				once.Do(func() { close(retrying); <-saving })
+			}
+			return l.note(ctx, p, e.Trick)
+		case string:
+			if e != "echo" {
+				return l.note(ctx, p, "echo")
+			}
+		}
+		return nil
+	})
+	bad.Store(true)
+	r := start(t, system.RunSync, system.Define("s", system.Pipe(schoolApp, l, l)), parking())
+	id, err := schoolApp.In(r).register(ctx, "Fido")
+	if err == nil {
+		err = schoolApp.In(r).addTrick(ctx, id, "bad")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad.Store(false)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		<-retrying
+		close(saving)
+		if _, err := schoolApp.In(r).Save(ctx, dogs.New(annals.NewID(), trickAdded{"good"})); err != nil {
+			t.Error(err)
+		}
+	})
+	if n, err := r.Retry(ctx, "listener", "dogschool", id); n != 1 || err != nil {
+		t.Errorf("retry: %d, %v", n, err)
+	}
+	got := texts(t, l.In(r))
+	if !slices.Contains(got, "bad") || !slices.Contains(got, "echo") {
+		t.Errorf("what follows the retried event is not there: %v", got)
+	}
+	wg.Wait()
+	if got := texts(t, l.In(r)); len(got) != 4 {
+		t.Errorf("notes: %v", got)
+	}
+}
+
+func TestAPolicyThatWaitsForItselfFails(t *testing.T) {
+	t.Parallel()
+	var r *system.Runner
+	l := listen("listener", func(ctx context.Context, _ *listener, _ application.Notification, _ *application.Processing) error {
+		_, err := r.Parked(ctx)
+		return errors.Join(r.Wait(ctx), err)
+	})
+	r = start(t, system.RunSync, system.Define("s", system.Pipe(schoolApp, l)))
+	_, err := schoolApp.In(r).register(t.Context(), "Fido")
+	if err == nil || !strings.Contains(err.Error(), "waits for itself") {
+		t.Errorf("save: %v", err)
+	}
+}
+
+// B23: a policy that takes longer than the lease keeps it.
+func TestASlowPolicyKeepsTheLease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int32
+		log, own := memory.New(), memory.New()
+		l := listen("listener", func(context.Context, *listener, application.Notification, *application.Processing) error {
+			calls.Add(1)
+			<-time.After(400 * time.Millisecond)
+			return nil
+		})
+		s := system.Define("s", system.Pipe(schoolApp, l))
+		var runners []*system.Runner
+		for range 2 {
+			r, err := system.RunAsync(t.Context(), s, system.WithApplication(schoolApp, application.WithRecorder(log)),
+				system.WithApplication(l, application.WithRecorder(own)),
+				system.WithFollowers(projection.WithLease(150*time.Millisecond), projection.WithBatch(1, time.Second)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			runners = append(runners, r)
+		}
+		for range 8 {
+			if _, err := schoolApp.In(runners[0]).register(t.Context(), "Fido"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := runners[0].Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := calls.Load(); n != 8 {
+			t.Errorf("the policy was called %d times for 8 events", n)
+		}
+		for _, r := range runners {
+			if err := r.Stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// B39: an application that was closed is no failure of an event, which is not skipped for it.
+func TestAClosedApplicationIsNoFailureOfAnEvent(t *testing.T) {
+	t.Parallel()
+	other, err := openSchool(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := listen("listener", func(ctx context.Context, _ *listener, _ application.Notification, _ *application.Processing) error {
+		_, err := other.dogs.Get(ctx, "x")
+		if errors.Is(err, annals.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	r := start(t, system.RunAsync, system.Define("s", system.Pipe(schoolApp, l)),
+		system.WithFollowers(projection.WithFailures(2, 0, 0, projection.Skip)))
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := schoolApp.In(r).register(t.Context(), "Fido"); err != nil {
+		t.Fatal(err)
+	}
+	<-r.Done()
+	if _, ofEvent := errors.AsType[*projection.EventError](r.Err()); ofEvent || !errors.Is(r.Err(), annals.ErrClosed) || r.Status()[0].Skipped != 0 {
+		t.Errorf("%v, %+v", r.Err(), r.Status())
+	}
+}
+
+// A recorder without a ledger follows, and parks nothing.
+func TestARecorderWithoutALedgerFollows(t *testing.T) {
+	t.Parallel()
+	for _, run := range runs() {
+		opts := []system.Option{system.WithApplications(application.WithRecorder(bare{memory.New()}))}
+		opts = append(opts, system.WithApplication(countersApp, application.WithRecorder(bare{memory.New()})))
+		use(t, start(t, run, dogSchools, opts...), func(int) {})
+		if _, err := run(t.Context(), dogSchools, append(opts, parking())...); !errors.Is(err, annals.ErrConfiguration) {
+			t.Errorf("run: %v", err)
+		}
+	}
+}
+
+type bare struct{ persistence.Recorder }
+
+func (r bare) Record(ctx context.Context, b persistence.Batch) ([]int64, error) {
+	if b.Ledger != nil {
+		return nil, annals.ErrUnsupported
+	}
+	return r.Recorder.Record(ctx, b)
+}
