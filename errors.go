@@ -175,7 +175,7 @@ type TrackingConflictError struct {
 // Error names the tracking and both positions.
 func (e *TrackingConflictError) Error() string {
 	if e.Actual < e.Position {
-		return fmt.Sprintf("annals: tracking conflict: position %d of %q does not follow: it is tracked up to %d, which the save did not expect",
+		return fmt.Sprintf("annals: tracking conflict: position %d of %q does not follow: it is tracked up to %d, which was not expected",
 			e.Position, e.Name, e.Actual)
 	}
 	return fmt.Sprintf("annals: tracking conflict: position %d of %q was already processed: it is tracked up to %d",

@@ -53,7 +53,8 @@ func copyOf(data any) (_ any, ok bool) {
 	t := reflect.TypeOf(data)
 	kind, known := kinds.Load(t)
 	if !known {
-		c := copyCheck{texts: true, values: make(map[reflect.Type]bool), pointers: make(map[reflect.Type]string), seen: make(map[reflect.Type]bool)}
+		c := newCopyCheck()
+		c.texts = true
 		switch err := c.walk(t, t.String(), false); {
 		case err != nil:
 			kind = copyNever

@@ -159,7 +159,7 @@ func checkCopies[A any]() (flat bool, _ error) {
 	if _, ok := any(a).(cloner[A]); ok {
 		return false, nil
 	}
-	c := copyCheck{values: make(map[reflect.Type]bool), pointers: make(map[reflect.Type]string), seen: make(map[reflect.Type]bool)}
+	c := newCopyCheck()
 	t := reflect.TypeFor[A]()
 	if err := c.walk(t, t.String(), false); err != nil {
 		return false, err
@@ -170,6 +170,10 @@ func checkCopies[A any]() (flat bool, _ error) {
 		}
 	}
 	return !c.deep, nil
+}
+
+func newCopyCheck() *copyCheck {
+	return &copyCheck{values: make(map[reflect.Type]bool), pointers: make(map[reflect.Type]string), seen: make(map[reflect.Type]bool)}
 }
 
 type copyCheck struct {

@@ -60,7 +60,7 @@ func (e *Effects) Handle(ctx context.Context, n Notification, policy Policy) err
 	case err != nil:
 		return err
 	case s.join != nil:
-		return fmt.Errorf("a policy cannot Join a transaction: what it collects is saved in that of its runner: %w", annals.ErrConfiguration)
+		return fmt.Errorf("a policy cannot Join a transaction: what it collects is saved in its runner's: %w", annals.ErrConfiguration)
 	}
 	for i := range s.batch.Events {
 		stored := &s.batch.Events[i]
@@ -148,23 +148,11 @@ func (a *Application) readStream(ctx context.Context, id string, q persistence.S
 	}
 	return func(yield func(persistence.StoredEvent, error) bool) {
 		left := q.Limit
-		some := func(stored persistence.StoredEvent, err error) bool {
+		some := func(s persistence.StoredEvent, err error) bool {
 			left--
-			return yield(stored, err) && err == nil && left != 0
+			return yield(s, err) && err == nil && left != 0
 		}
-		collected := func() bool {
-			for i := range behind {
-				if q.Descending {
-					i = len(behind) - 1 - i
-				}
-				stored := behind[i]
-				if stored.Version > q.After && (q.UpTo <= 0 || stored.Version <= q.UpTo) && !some(stored, nil) {
-					return false
-				}
-			}
-			return true
-		}
-		if q.Descending && !collected() {
+		if q.Descending && !each(behind, q, some) {
 			return
 		}
 		if stored.UpTo > 0 { // 0 would be no bound
@@ -176,7 +164,21 @@ func (a *Application) readStream(ctx context.Context, id string, q persistence.S
 			}
 		}
 		if !q.Descending {
-			collected()
+			each(behind, q, some)
 		}
 	}
+}
+
+// each yields those of the events that a query selects, but for its limit, and reports
+// whether it is to go on.
+func each(events []persistence.StoredEvent, q persistence.StreamQuery, yield func(persistence.StoredEvent, error) bool) bool {
+	for i := range events {
+		if q.Descending {
+			i = len(events) - 1 - i
+		}
+		if v := events[i].Version; v > q.After && (q.UpTo <= 0 || v <= q.UpTo) && !yield(events[i], nil) {
+			return false
+		}
+	}
+	return true
 }

@@ -61,7 +61,8 @@ func (b *Batch) Check() error {
 			return err
 		}
 		if t.Position < 1 {
-			return fmt.Errorf("persistence: tracking %q: position %d: positions start at 1: %w", t.Name, t.Position, annals.ErrConfiguration)
+			return fmt.Errorf("persistence: tracking %q: position %d: positions start at 1: %w",
+				t.Name, t.Position, annals.ErrConfiguration)
 		}
 		if t.After != nil && (*t.After < 0 || *t.After >= t.Position) {
 			return fmt.Errorf("persistence: tracking %q: position %d after %d: positions grow: %w",

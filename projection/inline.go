@@ -3,6 +3,7 @@ package projection
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,7 +24,7 @@ type Inline[Tx any] struct {
 // but that it holds no lease, and that [WithManualSwitch] is refused; it returns the errors
 // of Start.
 func NewInline[Tx any](ctx context.Context, up Upstream, p *Projection[Tx], v persistence.View[Tx], opts ...Option) (*Inline[Tx], error) {
-	r, err := newRunner(ctx, up, p, v, append(opts[:len(opts):len(opts)], WithLease(0)))
+	r, err := newRunner(ctx, up, p, v, append(slices.Clip(opts), WithLease(0)))
 	if err != nil {
 		return nil, err
 	}

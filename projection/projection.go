@@ -30,6 +30,10 @@ type handler[Tx any] struct {
 	live bool
 }
 
+func handlerOf[Tx any](handle func(ctx context.Context, tx Tx, n application.Notification) error) handler[Tx] {
+	return handler[Tx]{call: func(ctx context.Context, tx Tx, n *application.Notification) error { return handle(ctx, tx, *n) }}
+}
+
 // Part is a part of the definition of a projection.
 type Part[Tx any] interface{ addTo(p *Projection[Tx]) }
 
@@ -92,9 +96,11 @@ func on[Tx, E any](handle func(ctx context.Context, tx Tx, e E, env annals.Event
 			p.failf("%v is an interface: a handler is for the type of an event's data; see OnAll", t)
 			return
 		}
-		p.handlers[t] = append(p.handlers[t], handler[Tx]{live: live, call: func(ctx context.Context, tx Tx, n *application.Notification) error {
+		h := handlerOf(func(ctx context.Context, tx Tx, n application.Notification) error {
 			return handle(ctx, tx, n.Event.Data.(E), n.Event) //nolint:forcetypeassert // handlers are looked up by type
-		}})
+		})
+		h.live = live
+		p.handlers[t] = append(p.handlers[t], h)
 	})
 }
 
@@ -107,9 +113,7 @@ func OnAll[Tx any](handle func(ctx context.Context, tx Tx, n application.Notific
 			p.failf("the handler of all events is nil")
 			return
 		}
-		p.all = append(p.all, handler[Tx]{call: func(ctx context.Context, tx Tx, n *application.Notification) error {
-			return handle(ctx, tx, *n)
-		}})
+		p.all = append(p.all, handlerOf(handle))
 	})
 }
 
@@ -122,9 +126,7 @@ func OnTypes[Tx any](types []reflect.Type, handle func(ctx context.Context, tx T
 			return
 		}
 		for _, t := range types {
-			p.handlers[t] = append(p.handlers[t], handler[Tx]{call: func(ctx context.Context, tx Tx, n *application.Notification) error {
-				return handle(ctx, tx, *n)
-			}})
+			p.handlers[t] = append(p.handlers[t], handlerOf(handle))
 		}
 	})
 }

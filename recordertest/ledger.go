@@ -140,13 +140,14 @@ func checkLedgerRace(t *testing.T, s *store) {
 			old = strconv.Itoa(round)
 		}
 		together(rivals, func(i int) {
-			_, err := handles[i].Record(ctx, withLedger(batch(event(annals.NewID(), 1)), func(ctx context.Context, l persistence.Ledger) error {
+			b := withLedger(batch(event(annals.NewID(), 1)), func(ctx context.Context, l persistence.Ledger) error {
 				ok, err := l.Swap(ctx, "key", old, value)
 				if err == nil && !ok {
 					err = lost
 				}
 				return err
-			}))
+			})
+			_, err := handles[i].Record(ctx, b)
 			switch {
 			case err == nil:
 				won.Add(1)

@@ -49,7 +49,8 @@ func (b *inBackground) start(ctx context.Context) error {
 			b.r.after(f.up, h.saved)
 		}
 		var err error
-		if f.runner, err = projection.Start(ctx, &feed{handover: h, running: ctx, waits: &b.wg}, f.proj, f.view, f.options(b.r)...); err != nil {
+		up := &feed{handover: h, running: ctx, waits: &b.wg}
+		if f.runner, err = projection.Start(ctx, up, f.proj, f.view, f.options(b.r)...); err != nil {
 			return f.errorf(err)
 		}
 		b.wg.Go(func() {

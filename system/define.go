@@ -126,6 +126,8 @@ type pipe struct {
 	only             []reflect.Type // nil: all
 }
 
+const nameRule = "up to 100 letters, digits, underscores, dots and dashes, the first a letter or digit"
+
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$`)
 
 // Define returns a system, and panics if [New] returns an error: it is for variables.
@@ -145,7 +147,7 @@ func New(name string, parts ...Part) (*System, error) {
 	s := &System{name: name}
 	var all []error
 	if !validName.MatchString(name) {
-		all = append(all, fmt.Errorf("%q is no name: up to 100 letters, digits, underscores, dots and dashes, the first a letter or digit", name))
+		all = append(all, fmt.Errorf("%q is no name: %s", name, nameRule))
 	}
 	if len(parts) == 0 {
 		all = append(all, errors.New("it has no applications: see Pipe"))
@@ -182,7 +184,7 @@ func (s *System) add(m *member) error {
 	}
 	s.members = append(s.members, m)
 	if !validName.MatchString(m.name) {
-		return fmt.Errorf("%q is no name of an application: up to 100 letters, digits, underscores, dots and dashes, the first a letter or digit", m.name)
+		return fmt.Errorf("%q is no name of an application: %s", m.name, nameRule)
 	}
 	if m.open == nil {
 		return fmt.Errorf("application %s: the function that opens it is nil", m.name)
@@ -197,7 +199,8 @@ func prefixOf(name string) string {
 
 func (s *System) connect(p pipe) error {
 	if !p.follower.follows {
-		return fmt.Errorf("%s follows %s, and a %v has no method Policy(context.Context, application.Notification, *application.Processing) error",
+		return fmt.Errorf("%s follows %s, and a %v has no method "+
+			"Policy(context.Context, application.Notification, *application.Processing) error",
 			p.follower.name, p.leader.name, p.follower.app)
 	}
 	for _, other := range s.pipes {

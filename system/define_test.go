@@ -70,6 +70,7 @@ func TestAGraphIsDrawn(t *testing.T) {
 	t.Parallel()
 	a, b, c := system.App("a", named("a")), system.App("b", named("b")), system.App("c", named("c"))
 	s := system.Define("all", system.Pipe(a, b, c), system.Pipe(c, a), system.Pipe(b, b).Only(system.Event[began](), system.Event[incremented]()), system.Pipe(schoolApp))
+	//nolint:dupword // two nodes, one after the other
 	const mermaid = `flowchart LR
     a1["a"]
     a2["b"]

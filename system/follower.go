@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/annals-es/annals"
@@ -16,7 +17,7 @@ import (
 // follower is an application that follows another: a projection of that one's log whose
 // view is the recorder of this one.
 type follower struct {
-	pipe
+	pipe pipe
 
 	up     *application.Application
 	app    *application.Application
@@ -70,8 +71,8 @@ func (f *follower) events() projection.Part[*step] {
 	handle := func(ctx context.Context, s *step, n application.Notification) error {
 		return s.handle(ctx, n, f.policy)
 	}
-	if len(f.only) > 0 {
-		return projection.OnTypes(f.only, handle)
+	if len(f.pipe.only) > 0 {
+		return projection.OnTypes(f.pipe.only, handle)
 	}
 	return projection.OnAll(handle)
 }
@@ -115,8 +116,7 @@ func pause(ctx context.Context, n int) error {
 
 // options are those of the projection.
 func (f *follower) options(r *Runner, defaults ...projection.Option) []projection.Option {
-	opts := append(defaults[:len(defaults):len(defaults)], r.cfg.followers...)
-	opts = append(opts, r.cfg.follower[f.pipe.follower]...)
+	opts := slices.Concat(defaults, r.cfg.followers, r.cfg.follower[f.pipe.follower])
 	if hook := r.cfg.hook; hook != nil {
 		opts = append(opts, projection.WithHook(func(s projection.Status) { hook(f.statusOf(s)) }))
 	}
@@ -162,7 +162,8 @@ type Error struct {
 func (e *Error) Error() string {
 	reason := e.Err.Error()
 	if event, ok := errors.AsType[*projection.EventError](e.Err); ok {
-		reason = fmt.Sprintf("%s at position %d, of %s, failed %d times: %v", event.Topic, event.Position, event.StreamID, event.Attempts, event.Err)
+		reason = fmt.Sprintf("%s at position %d, of %s, failed %d times: %v",
+			event.Topic, event.Position, event.StreamID, event.Attempts, event.Err)
 	}
 	return fmt.Sprintf("application %s, which follows %s: %s", e.Application, e.Upstream, reason)
 }

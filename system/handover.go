@@ -177,7 +177,7 @@ func (f *feed) Notifications(ctx context.Context, opts ...application.ReadOption
 		for position := q.After + 1; position <= q.UpTo; position++ {
 			n, ok := f.at(position)
 			if !ok {
-				f.app.Notifications(ctx, append(opts[:len(opts):len(opts)], application.After(position-1))...)(yield)
+				f.app.Notifications(ctx, append(slices.Clip(opts), application.After(position-1))...)(yield)
 				return
 			}
 			if err := ctx.Err(); err != nil {

@@ -156,7 +156,8 @@ func TestASlowFollowerDoesNotGrowMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := system.NewHandover(school.Application)
-	defer school.AfterSave(h.Saved)()
+	stop := school.AfterSave(h.Saved)
+	defer stop()
 	const large = system.MaxKeptSize / 50
 	for i := range 200 {
 		if _, err := school.register(t.Context(), strings.Repeat("x", large)); err != nil {
@@ -215,7 +216,8 @@ func TestWhatIsHandedOverIsTheReadersOwn(t *testing.T) {
 	}
 	lists := application.NewLog(app, annals.DefineLog[[]string]("Lists", "Listed"), "lists")
 	h := system.NewHandover(app)
-	defer app.AfterSave(h.Saved)()
+	stop := app.AfterSave(h.Saved)
+	defer stop()
 	list := []string{"a", "b"}
 	if _, err := lists.Append(t.Context(), list); err != nil {
 		t.Fatal(err)

@@ -93,8 +93,9 @@ func claim(ctx context.Context, a *application.Application) error {
 	case err != nil:
 		return fmt.Errorf("application %s: %w", a.Name(), err)
 	case owner != "" && owner != a.Name():
-		return fmt.Errorf("application %s: it is opened with the tables of application %s: give it a database or a table prefix of its own, "+
-			"%s_SQLITE_PATH or %[3]s_POSTGRES_TABLE_PREFIX, say: %w", a.Name(), owner, prefixOf(a.Name()), annals.ErrConfiguration)
+		return fmt.Errorf("application %s: it is opened with the tables of application %s: "+
+			"give it a database or a table prefix of its own, %s_SQLITE_PATH or %[3]s_POSTGRES_TABLE_PREFIX, say: %w",
+			a.Name(), owner, prefixOf(a.Name()), annals.ErrConfiguration)
 	default:
 		return nil
 	}
@@ -208,7 +209,7 @@ func (r *Runner) Parked(ctx context.Context) ([]Parked, error) {
 			return nil, f.errorf(err)
 		}
 		for _, e := range parked {
-			all = append(all, Parked{f.pipe.follower.name, f.leader.name, e})
+			all = append(all, Parked{f.pipe.follower.name, f.pipe.leader.name, e})
 		}
 	}
 	return all, nil
@@ -241,7 +242,7 @@ func (r *Runner) Drop(ctx context.Context, app, upstream string, position int64)
 
 func (r *Runner) follower(app, upstream string) (*follower, error) {
 	for _, f := range r.followers {
-		if f.pipe.follower.name == app && f.leader.name == upstream {
+		if f.pipe.follower.name == app && f.pipe.leader.name == upstream {
 			return f, nil
 		}
 	}

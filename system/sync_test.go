@@ -121,7 +121,7 @@ func TestAStepSeesWhatItHasCollected(t *testing.T) {
 			if err != nil && !errors.Is(err, annals.ErrNotFound) {
 				return err
 			}
-			count, versions := 0, ""
+			versions := ""
 			for e, err := range l.notes.Entries(ctx, application.Range{After: 2, UpTo: 5, Limit: 2}) {
 				if err != nil {
 					return err
@@ -136,7 +136,7 @@ func TestAStepSeesWhatItHasCollected(t *testing.T) {
 			if c.Count%20 == 0 { // and begin anew with another
 				annals.Trigger(c, incremented{})
 			}
-			count = c.Count
+			count := c.Count
 			p.Collect(c)
 			if old, err := l.counters.GetVersion(ctx, "c", 2); err == nil && old.Count != 1 || err != nil && n.Position > 1 {
 				return fmt.Errorf("version 2: %v, %w", old, err)

@@ -83,7 +83,8 @@ func TestWhatCannotBeCopiedIsRead(t *testing.T) {
 	}
 	places := application.NewLog(app, annals.DefineLog[located]("Places", "Located"), "places")
 	h := system.NewHandover(app)
-	defer app.AfterSave(h.Saved)()
+	stop := app.AfterSave(h.Saved)
+	defer stop()
 	addr := netip.MustParseAddr("10.0.0.1")
 	if _, err := places.Append(t.Context(), located{addr, []string{"a"}}); err != nil {
 		t.Fatal(err)
@@ -109,7 +110,8 @@ func TestHeadersAreHandedOverAsACopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := system.NewHandover(school.Application)
-	defer school.AfterSave(h.Saved)()
+	stop := school.AfterSave(h.Saved)
+	defer stop()
 	ctx := annals.ContextWithMetadata(t.Context(), annals.Metadata{Headers: map[string]string{"user": "ada"}})
 	recordings, err := school.Save(ctx, dogs.New(annals.NewID(), registered{"Fido"}))
 	if err != nil {

@@ -102,21 +102,13 @@ func (s *stores) options(members []system.Member) []system.Option {
 	return opts
 }
 
-// run runs a system on new stores of a backend, until the test ends.
-func (b *Backend) run(
-	tb testing.TB, names []string, members []system.Member,
-	run func(context.Context, *system.System, ...system.Option) (*system.Runner, error), s *system.System, opts ...system.Option,
-) *system.Runner {
-	tb.Helper()
-	return b.runAt(tb, names, b.Create(tb, names...), members, run, s, opts...)
-}
-
+// runAt runs a system until the test ends.
 func (b *Backend) runAt(
 	tb testing.TB, names, addresses []string, members []system.Member,
 	run func(context.Context, *system.System, ...system.Option) (*system.Runner, error), s *system.System, opts ...system.Option,
 ) *system.Runner {
 	tb.Helper()
-	recorders, err := b.open(context.Background(), names, addresses)
+	recorders, err := b.open(tb.Context(), names, addresses)
 	if err != nil {
 		tb.Fatal(err)
 	}

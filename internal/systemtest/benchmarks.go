@@ -87,10 +87,11 @@ func BenchmarkPipe3(b *testing.B, backend Backend) {
 	if testing.Short() {
 		n, few = 500, 500
 	}
-	c, metric := compare.Comparison{Ours: backend.catchesUp(b, n), Bare: backend.catchesUp(b, few, projection.WithBatch(1, time.Minute))}, "x-one-by-one"
+	metric := "x-one-by-one"
+	c := compare.Comparison{Ours: backend.catchesUp(b, n), Bare: backend.catchesUp(b, few, projection.WithBatch(1, time.Minute))}
 	if backend.Name == Memory().Name {
-		n *= 10
-		c, metric = compare.Comparison{Ours: backend.saves(b, n, relays, relayMembers), Bare: backend.saves(b, n, alone, relayMembers[:1])}, "frac-save"
+		metric, n = "frac-save", 10*n
+		c = compare.Comparison{Ours: backend.saves(b, n, relays, relayMembers), Bare: backend.saves(b, n, alone, relayMembers[:1])}
 	}
 	o := c.Run(b, metric, compare.AsFast)
 	b.ReportMetric(compare.PerSecond(compare.Median(o.PerEvent)), "events/s")

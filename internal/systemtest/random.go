@@ -168,15 +168,15 @@ func (a *node) Policy(ctx context.Context, n application.Notification, p *applic
 				id += "/" + from
 			case byAll:
 			}
-			path := fmt.Sprintf("%s>%d%c", path, a.i, k[3])
+			next := fmt.Sprintf("%s>%d%c", path, a.i, k[3])
 			t, err := a.note(ctx, id, Noted{
-				App: a.Name(), From: from + ":" + n.Event.StreamID, Path: path, Depth: depth + 1, Names: []string{from, n.Event.StreamID},
+				App: a.Name(), From: from + ":" + n.Event.StreamID, Path: next, Depth: depth + 1, Names: []string{from, n.Event.StreamID},
 			})
 			if err != nil {
 				return err
 			}
-			if sumOf(path)%3 == 0 {
-				annals.Trigger(t, Other{a.Name(), path + "o", depth + 1})
+			if sumOf(next)%3 == 0 {
+				annals.Trigger(t, Other{a.Name(), next + "o", depth + 1})
 			}
 			p.Collect(t)
 		}
@@ -352,8 +352,11 @@ func (g *graph) effects(ctx context.Context, rt *rapid.T, nodes []*system.Node[*
 			id := a.Name() + "/" + n.Event.StreamID
 			all[id] = append(all[id], text)
 		}
-		fold, err := projection.NewFold(a, projection.Define("notes",
-			projection.On(func(_ context.Context, s *int, e Noted, _ annals.Event) error { *s += e.Depth + 1; return nil })), func() *int { return new(int) })
+		sum := projection.Define("sum", projection.On(func(_ context.Context, s *int, e Noted, _ annals.Event) error {
+			*s += e.Depth + 1
+			return nil
+		}))
+		fold, err := projection.NewFold(a, sum, func() *int { return new(int) })
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -450,7 +453,7 @@ func CheckEquality(t *testing.T, b Backend) {
 	rapid.Check(t, func(rt *rapid.T) {
 		g := randomGraph(rt)
 		want, wantViews := g.play(rt, t, Memory(), system.RunSync)
-		run, mode := runner(system.RunAsync), "RunAsync"
+		run, mode := system.RunAsync, "RunAsync"
 		if rapid.IntRange(1, 4).Draw(rt, "mode") == 1 {
 			run, mode = system.RunSync, "RunSync"
 		}
