@@ -19,7 +19,7 @@ import (
 // When a policy fails, the save that it follows has succeeded, and its error is an
 // [*application.AfterSaveError] whose Err is an [*Error]. Nothing of the event's effects is
 // there, nor of later events of this pipe; other pipes go on. It is tried again with the next
-// save of the same application, or by [Runner.Wait].
+// save of an application of the system, or by [Runner.Wait].
 //
 // One save is followed at a time: others wait for it. A policy that saves by another
 // application of the system has to pass its context on. Effects come with the next save of
