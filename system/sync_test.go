@@ -408,3 +408,27 @@ func TestManySaveInTurn(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// B47: what failed is tried again with the next save, of whatever application.
+func TestWhatFailedIsTriedAgainWithTheNextSave(t *testing.T) {
+	t.Parallel()
+	bad := true
+	l := listen("listener", func(ctx context.Context, l *listener, n application.Notification, p *application.Processing) error {
+		if bad {
+			return errBad
+		}
+		return l.note(ctx, p, n.Event.Topic)
+	})
+	other := listen("other", nil)
+	r := start(t, system.RunSync, system.Define("s", system.Pipe(schoolApp, l), system.Pipe(other)))
+	if _, err := schoolApp.In(r).register(t.Context(), "Fido"); err == nil {
+		t.Error("no error")
+	}
+	bad = false
+	if _, err := other.In(r).notes.Append(t.Context(), "x"); err != nil {
+		t.Error(err)
+	}
+	if got := texts(t, l.In(r)); !slices.Equal(got, []string{"Dog.Registered"}) {
+		t.Errorf("notes: %v", got)
+	}
+}

@@ -442,3 +442,51 @@ func (r bare) Record(ctx context.Context, b persistence.Batch) ([]int64, error) 
 	}
 	return r.Recorder.Record(ctx, b)
 }
+
+// B22: somebody else saves an aggregate after the policy has loaded it: it decides again, at
+// once, and that is no failure.
+func TestAPolicyDecidesAgainOnAConflict(t *testing.T) {
+	t.Parallel()
+	for mode, run := range runs() {
+		own := memory.New()
+		other, err := openCounting(t.Context(), application.WithRecorder(own))
+		if err != nil {
+			t.Fatal(err)
+		}
+		called := 0
+		l := listen("listener", func(ctx context.Context, l *listener, _ application.Notification, p *application.Processing) error {
+			c, err := l.counters.GetOrNew(ctx, "c", func() *counter { return counters.New("c", began{}) })
+			if err != nil {
+				return err
+			}
+			annals.Trigger(c, incremented{})
+			p.Collect(c)
+			if called++; called > 5 {
+				return nil
+			}
+			return other.Retry(context.WithoutCancel(ctx), func(ctx context.Context) error {
+				c, err := other.counters.GetOrNew(ctx, "c", func() *counter { return counters.New("c", began{}) })
+				if err != nil {
+					return err
+				}
+				annals.Trigger(c, incremented{})
+				_, err = other.Save(ctx, c)
+				return err
+			})
+		})
+		r := start(t, run, system.Define("s", system.Pipe(schoolApp, l)), system.WithApplication(l, application.WithRecorder(own)),
+			system.WithFollowers(projection.WithFailures(1, 0, 0, projection.Stop)))
+		if _, err := schoolApp.In(r).register(t.Context(), "Fido"); err != nil {
+			t.Fatal(mode, err)
+		}
+		if err := r.Wait(t.Context()); err != nil {
+			t.Fatal(mode, err)
+		}
+		if c, err := other.counters.Get(t.Context(), "c"); err != nil || c.Count != 6 || called != 6 {
+			t.Errorf("%s: called %d times: %+v, %v", mode, called, c, err)
+		}
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

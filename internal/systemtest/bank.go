@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/application"
@@ -195,6 +196,11 @@ const (
 	envRole      = "ANNALS_SYSTEMTEST_ROLE"
 )
 
+const (
+	rolePay     = "pay"     // pays and follows
+	roleStandBy = "standby" // pays and follows, with the lease that is the default
+)
+
 // Child plays the child process of a test, if this process is one; then it ends the
 // process. A test's program with this suite calls it first, for each backend.
 func Child(b Backend) {
@@ -213,8 +219,8 @@ func (b *Backend) spawn(tb testing.TB, addresses []string, role string) *child.P
 	return child.Spawn(tb, envChild+"="+b.Name, envAddresses+"="+strings.Join(addresses, "\n"), envRole+"="+role)
 }
 
-// child runs the system until its parent is gone, says a line for each step of a follower
-// and, unless it is to follow only, pays a hundred times from each of two goroutines.
+// child runs the system until its parent is gone, says a line for each step of a follower,
+// and pays a hundred times from each of two goroutines.
 func (b *Backend) child() error {
 	ctx, cancel := child.Context()
 	defer cancel()
@@ -224,6 +230,9 @@ func (b *Backend) child() error {
 	}
 	defer recorders.close()
 	opts := append(recorders.options(bankingMembers), following()...)
+	if os.Getenv(envRole) == roleStandBy {
+		opts = append(opts, defaultLease)
+	}
 	opts = append(opts, system.WithApplications(application.WithCache(100)))
 	r, err := system.RunAsync(ctx, banking, append(opts, system.WithHook(func(s system.Status) {
 		if s.Handled > 0 {
@@ -234,17 +243,15 @@ func (b *Backend) child() error {
 		return err
 	}
 	var payers sync.WaitGroup
-	if os.Getenv(envRole) == "pay" {
-		for i := range 2 {
-			payers.Go(func() {
-				for n := range 100 {
-					id := accountID(os.Getpid()*10 + n/20)
-					if _, err := bankNode.In(r).pay(ctx, id, accountID(n%5+i), int64(n)); err != nil {
-						return
-					}
+	for i := range 2 {
+		payers.Go(func() {
+			for n := range 100 {
+				id := accountID(os.Getpid()*10 + n/20)
+				if _, err := bankNode.In(r).pay(ctx, id, accountID(n%5+i), int64(n)); err != nil {
+					return
 				}
-			})
-		}
+			}
+		})
 	}
 	<-r.Done()
 	payers.Wait()
@@ -252,6 +259,11 @@ func (b *Backend) child() error {
 }
 
 func accountID(i int) string { return fmt.Sprintf("account %d", i) }
+
+// defaultLease is what a program has that says nothing.
+//
+//nolint:gochecknoglobals // a constant
+var defaultLease = system.WithFollowers(projection.WithLease(3 * time.Second))
 
 // following are the options of followers in tests: nothing may fail, and a process that was
 // killed is not waited for.

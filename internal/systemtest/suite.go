@@ -12,7 +12,6 @@ import (
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/application"
-	"github.com/annals-es/annals/internal/child"
 	"github.com/annals-es/annals/projection"
 	"github.com/annals-es/annals/system"
 )
@@ -255,6 +254,11 @@ func checkParked(t *testing.T, b Backend) {
 		if n := entriesOf(t, auditNode.In(r)); n != 2*80-1 {
 			t.Errorf("the audit has %d entries", n)
 		}
+		for _, s := range r.Status() { // it has noticed that others changed what is parked
+			if s.Parked != 0 {
+				t.Errorf("%s says that %d are parked", s.Application, s.Parked)
+			}
+		}
 		if parked, err := r.Parked(t.Context()); len(parked) != 0 || err != nil {
 			t.Errorf("%d events are parked: %v", len(parked), err)
 		}
@@ -300,7 +304,7 @@ func checkOneLog(t *testing.T, b Backend) {
 func checkKilled(t *testing.T, b Backend) {
 	addresses := b.Create(t, bankingNames...)
 	for range rounds(50) {
-		p := b.spawn(t, addresses, "pay")
+		p := b.spawn(t, addresses, rolePay)
 		p.Lines(t, 1+rand.IntN(12))
 		for range rand.IntN(50_000) * rand.IntN(50) { // a moment of no certain length
 		}
@@ -314,15 +318,16 @@ func checkKilled(t *testing.T, b Backend) {
 // B23.
 func checkTakeover(t *testing.T, b Backend) {
 	addresses := b.Create(t, bankingNames...)
-	processes := []*child.Process{b.spawn(t, addresses, "pay"), b.spawn(t, addresses, "follow")}
-	r := b.bankingAt(t, addresses, system.RunAsync)
-	processes[0].Lines(t, 5)
-	processes[0].Kill(t)
-	processes[1].Kill(t)
+	p := b.spawn(t, addresses, roleStandBy)
+	p.Lines(t, 5)
+	r := b.bankingAt(t, addresses, system.RunAsync, defaultLease)
+	pay(t, r, 4)
+	p.Lines(t, 1)
+	p.Kill(t)
 	killed := time.Now()
 	pay(t, r, 4)
 	settle(t, r)
-	t.Logf("the effects were there after %v", time.Since(killed))
+	t.Logf("the effects were there %v after the other process was killed", time.Since(killed))
 	checkBooks(t, r)
 }
 
