@@ -336,6 +336,10 @@ func checkJoin(t *testing.T, s *store) {
 	b := openBank(ctx, t, r, opts...)
 	b.open(ctx, t, "ada", 2)
 	want := b.get(ctx, t, "ada")
+	stop := b.AfterSave(func(_ context.Context, saved application.Saved) error {
+		t.Errorf("a save that is not committed was told of: position %d", saved.Position())
+		return nil
+	})
 
 	inTx := func(work func(tx any), commit bool) {
 		tx, end, undo, err := s.backend.Statements.Begin(ctx, s.address)
@@ -376,6 +380,7 @@ func checkJoin(t *testing.T, s *store) {
 		t.Errorf("after a commit: version %d, balance %d", w.Version(), w.Balance)
 	}
 	b.get(ctx, t, "bob")
+	stop()
 	for key, want := range map[string]int{"undone": 0, "done": 1} {
 		if n, err := s.backend.Statements.Count(ctx, s.address, key); err != nil || n != want {
 			t.Errorf("%d rows %q, want %d: %v", n, key, want, err)

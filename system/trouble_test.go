@@ -490,3 +490,31 @@ func TestAPolicyDecidesAgainOnAConflict(t *testing.T) {
 		}
 	}
 }
+
+// A policy that does not use its context misses what was collected before, and is called
+// for each event alone then, not again and again.
+func TestAPolicyWithAnotherContextIsCalledForEachEventAlone(t *testing.T) {
+	t.Parallel()
+	log := memory.New()
+	school, err := openSchool(t.Context(), application.WithRecorder(log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := school.register(t.Context(), "Fido"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	called := 0
+	l := listen("listener", func(_ context.Context, l *listener, n application.Notification, p *application.Processing) error {
+		called++
+		return l.note(t.Context(), p, n.Event.Topic)
+	})
+	r := start(t, system.RunSync, system.Define("s", system.Pipe(schoolApp, l)), system.WithApplication(schoolApp, application.WithRecorder(log)))
+	if got := texts(t, l.In(r)); len(got) != 3 || called > 12 {
+		t.Errorf("called %d times: %v", called, got)
+	}
+	if err := school.Close(); err != nil {
+		t.Error(err)
+	}
+}
