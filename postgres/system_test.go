@@ -25,15 +25,7 @@ func systems() systemtest.Backend {
 			for i, application := range applications {
 				addresses[i] = url + "#" + application + "_"
 				r, err := open(tb.Context(), addresses[i])
-				if err != nil {
-					tb.Fatal(err)
-				}
-				if err := r.Migrate(tb.Context()); err != nil {
-					tb.Fatal(err)
-				}
-				if err := r.Close(); err != nil {
-					tb.Fatal(err)
-				}
+				systemtest.Migrate(tb, r, err)
 			}
 			return addresses
 		},

@@ -171,23 +171,8 @@ func (r *Recorder) openLedger(ctx context.Context, tx any) (persistence.Ledger, 
 	if err != nil {
 		return nil, r.errorf(ctx, "ledger", err)
 	}
-	return ledger.New(recorderLedgerTx{r, ledgerTx{t, new(error)}}, table), nil
-}
-
-// recorderLedgerTx says of its errors what a recorder says of them.
-type recorderLedgerTx struct {
-	r  *Recorder
-	tx ledgerTx
-}
-
-func (t recorderLedgerTx) Exec(ctx context.Context, statement string, args ...any) (int64, error) {
-	n, err := t.tx.Exec(ctx, statement, args...)
-	return n, t.r.errorf(ctx, "ledger", err)
-}
-
-func (t recorderLedgerTx) Entries(ctx context.Context, query string, args ...any) ([]persistence.LedgerEntry, error) {
-	entries, err := t.tx.Entries(ctx, query, args...)
-	return entries, t.r.errorf(ctx, "ledger", err)
+	own := ledgerTx{t, new(error)}
+	return ledger.New(ledger.Errors(own, func(ctx context.Context, err error) error { return r.errorf(ctx, "ledger", err) }), table), nil
 }
 
 // failed says what could not be done. The error of the function of Update stays in it.

@@ -30,15 +30,7 @@ func systems(name string, oneFile bool) systemtest.Backend {
 					addresses[i] = filepath.Join(dir, "all.db") + "#" + application + "_"
 				}
 				r, err := open(tb.Context(), addresses[i])
-				if err != nil {
-					tb.Fatal(err)
-				}
-				if err := r.Migrate(tb.Context()); err != nil {
-					tb.Fatal(err)
-				}
-				if err := r.Close(); err != nil {
-					tb.Fatal(err)
-				}
+				systemtest.Migrate(tb, r, err)
 			}
 			return addresses
 		},

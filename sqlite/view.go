@@ -107,27 +107,12 @@ const createLedger = "CREATE TABLE IF NOT EXISTS annals_ledger (key TEXT NOT NUL
 
 // openLedger returns the ledger in the transaction of a save. The table is made with it.
 func (r *Recorder) openLedger(ctx context.Context, tx any) (persistence.Ledger, error) {
-	t := recorderLedgerTx{r: r, tx: ledgerTx{tx.(*sql.Tx)}} //nolint:forcetypeassert // the recorder's own
+	own := ledgerTx{tx.(*sql.Tx)} //nolint:forcetypeassert // the recorder's own
+	t := ledger.Errors(own, func(ctx context.Context, err error) error { return r.errorf(ctx, "ledger", err) })
 	if _, err := t.Exec(ctx, r.text(createLedger)); err != nil {
 		return nil, err
 	}
 	return ledger.New(t, r.text("annals_ledger")), nil
-}
-
-// recorderLedgerTx says of its errors what a recorder says of them.
-type recorderLedgerTx struct {
-	r  *Recorder
-	tx ledgerTx
-}
-
-func (t recorderLedgerTx) Exec(ctx context.Context, statement string, args ...any) (int64, error) {
-	n, err := t.tx.Exec(ctx, statement, args...)
-	return n, t.r.errorf(ctx, "ledger", err)
-}
-
-func (t recorderLedgerTx) Entries(ctx context.Context, query string, args ...any) ([]persistence.LedgerEntry, error) {
-	entries, err := t.tx.Entries(ctx, query, args...)
-	return entries, t.r.errorf(ctx, "ledger", err)
 }
 
 // failed says what could not be done.

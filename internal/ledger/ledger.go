@@ -19,6 +19,24 @@ type Tx interface {
 	Entries(ctx context.Context, query string, args ...any) ([]persistence.LedgerEntry, error)
 }
 
+// Errors returns a transaction whose errors are what f makes of them.
+func Errors(tx Tx, f func(ctx context.Context, err error) error) Tx { return errorsTx{tx, f} }
+
+type errorsTx struct {
+	tx Tx
+	f  func(ctx context.Context, err error) error
+}
+
+func (t errorsTx) Exec(ctx context.Context, statement string, args ...any) (int64, error) {
+	changed, err := t.tx.Exec(ctx, statement, args...)
+	return changed, t.f(ctx, err)
+}
+
+func (t errorsTx) Entries(ctx context.Context, query string, args ...any) ([]persistence.LedgerEntry, error) {
+	entries, err := t.tx.Entries(ctx, query, args...)
+	return entries, t.f(ctx, err)
+}
+
 // Ledger is a table with the columns key, which is compared by its bytes, and value.
 type Ledger struct {
 	tx    Tx

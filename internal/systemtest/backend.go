@@ -5,6 +5,7 @@ package systemtest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"testing"
@@ -35,6 +36,21 @@ type Backend struct {
 
 	// Processes says that other processes can open the addresses.
 	Processes bool
+}
+
+// Migrate makes the tables of a recorder that was opened for that, and closes it.
+func Migrate(tb testing.TB, r interface {
+	persistence.Migrator
+	io.Closer
+}, err error,
+) {
+	tb.Helper()
+	if err == nil {
+		err = errors.Join(r.Migrate(tb.Context()), r.Close())
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
 }
 
 // Memory is the backend that every other is compared with.
