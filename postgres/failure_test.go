@@ -297,6 +297,26 @@ func TestAUserWithoutPermissionIsTold(t *testing.T) {
 	if _, err := r.Record(t.Context(), b); err != nil {
 		t.Error(err)
 	}
+	// And so it is for the ledger, which somebody else makes.
+	b = batch(event("a", 2))
+	b.Ledger = func(ctx context.Context, l persistence.Ledger) error {
+		for _, value := range [][2]string{{"", "1"}, {"1", "2"}, {"2", ""}} {
+			if ok, err := l.Swap(ctx, "key", value[0], value[1]); err != nil || !ok {
+				return fmt.Errorf("swap to %q: %t, %w", value[1], ok, err)
+			}
+		}
+		return nil
+	}
+	_, err = r.Record(t.Context(), b)
+	wantError(t, err, persistence.ErrPermission, "ledger", "grant the user")
+	if n := count(t, r); n != 1 {
+		t.Errorf("there are %d events", n)
+	}
+	execute(t, address, fmt.Sprintf("CREATE TABLE %s.annals_ledger (key text COLLATE \"C\" PRIMARY KEY, value text NOT NULL);"+
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON %[1]s.annals_ledger TO %s", schema, role))
+	if _, err := r.Record(t.Context(), b); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestADatabaseThatIsReadOnlyIsTold(t *testing.T) {
