@@ -81,6 +81,7 @@ func (f *Fold[S]) catchUp(ctx context.Context) error {
 			}
 			return &EventError{
 				Projection: f.p.name, Position: n.Position, Topic: n.Event.Topic, StreamID: n.Event.StreamID, Attempts: 1, Err: err,
+				title: f.p.what(),
 			}
 		}
 		f.position = n.Position

@@ -29,7 +29,7 @@ func NewInline[Tx any](ctx context.Context, up Upstream, p *Projection[Tx], v pe
 		return nil, err
 	}
 	if r.cfg.manual {
-		return nil, wrong("%s: WithManualSwitch is for Start", p.name)
+		return nil, wrong("%s: WithManualSwitch is for Start", p.what())
 	}
 	return &Inline[Tx]{r: r}, nil
 }
@@ -90,6 +90,13 @@ func (i *Inline[Tx]) read(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// Reset has the next CatchUp read anew how far the view is, and what is parked.
+func (i *Inline[Tx]) Reset() {
+	i.running.Lock()
+	defer i.running.Unlock()
+	i.reader = nil
 }
 
 // Status returns how the runner was when it last caught up, or did not.

@@ -24,12 +24,25 @@ type EventError struct {
 	Attempts int
 	// Err is the last error.
 	Err error
+
+	title string // of the projection
 }
 
 // Error names the event and the reason.
 func (e *EventError) Error() string {
-	return fmt.Sprintf("projection %s: %s at position %d, of %s, failed %d times: %v",
-		e.Projection, e.Topic, e.Position, e.StreamID, e.Attempts, e.Err)
+	what := e.title
+	if what == "" {
+		what = "projection " + e.Projection
+	}
+	return what + ": " + e.reason()
+}
+
+func (e *EventError) reason() string {
+	times := "once"
+	if e.Attempts != 1 {
+		times = fmt.Sprintf("%d times", e.Attempts)
+	}
+	return fmt.Sprintf("%s at position %d, of %s, failed %s: %v", e.Topic, e.Position, e.StreamID, times, e.Err)
 }
 
 // Unwrap returns the last error.
@@ -136,7 +149,7 @@ func retryOne[Tx any](
 		return 0, false, err
 	}
 	failed := &EventError{
-		Projection: p.name, Position: first.Position, Topic: first.Topic, StreamID: streamID, Attempts: first.Attempts + 1,
+		Projection: p.name, Position: first.Position, Topic: first.Topic, StreamID: streamID, Attempts: first.Attempts + 1, title: p.what(),
 	}
 	// It is read before the transaction, which may have the only connection.
 	e, err := eventAt(ctx, up, first.Position)
@@ -268,5 +281,5 @@ func (p *Projection[Tx]) errorf(op string, err error) error {
 	if _, ok := errors.AsType[*EventError](err); ok || err == nil {
 		return err
 	}
-	return fmt.Errorf("projection %s: %s: %w", p.name, op, err)
+	return fmt.Errorf("%s: %s: %w", p.what(), op, err)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -17,6 +18,7 @@ import (
 // not change once it is defined, and is safe for concurrent use.
 type Projection[Tx any] struct {
 	name     string
+	title    string // what errors call it; "" for its name
 	version  int
 	handlers map[reflect.Type][]handler[Tx]
 	all      []handler[Tx]
@@ -61,7 +63,21 @@ func Define[Tx any](name string, parts ...Part[Tx]) *Projection[Tx] {
 }
 
 func (p *Projection[Tx]) failf(format string, args ...any) {
-	p.err = errors.Join(p.err, fmt.Errorf("projection %s: %s: %w", p.name, fmt.Sprintf(format, args...), annals.ErrConfiguration))
+	p.err = errors.Join(p.err, fmt.Errorf("%s: %s: %w", p.what(), fmt.Sprintf(format, args...), annals.ErrConfiguration))
+}
+
+// Title says what errors call the projection. It is not stored. Default: "projection " and
+// its name.
+func Title[Tx any](title string) Part[Tx] {
+	return part[Tx](func(p *Projection[Tx]) { p.title = title })
+}
+
+// what is how errors call the projection.
+func (p *Projection[Tx]) what() string {
+	if p.title != "" {
+		return p.title
+	}
+	return "projection " + p.name
 }
 
 // Name returns the projection's name.
@@ -174,7 +190,7 @@ func (p *Projection[Tx]) types() []reflect.Type {
 func (p *Projection[Tx]) handle(ctx context.Context, tx Tx, n *application.Notification) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = panicked(v)
+			err = &PanicError{v, debug.Stack()}
 		}
 	}()
 	replaying := Replaying(ctx)

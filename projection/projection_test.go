@@ -413,8 +413,9 @@ func TestAPanicIsAFailure(t *testing.T) {
 	p := projection.Define("balances", projection.On(func(context.Context, *viewTx, Deposited, annals.Event) error { panic("ouch") }))
 	r := start(t, b, p, v, projection.WithFailures(1, 0, 0, projection.Stop))
 	<-r.Done()
-	if err := r.Err(); err == nil || !strings.Contains(err.Error(), "ouch") || !strings.Contains(err.Error(), "projection_test.go") {
-		t.Errorf("Err: %v", err)
+	panicked, ok := errors.AsType[*projection.PanicError](r.Err())
+	if !ok || !strings.HasSuffix(r.Err().Error(), "failed once: the handler panicked: ouch") || !strings.Contains(string(panicked.Stack), "projection_test.go") {
+		t.Errorf("Err: %v", r.Err())
 	}
 }
 

@@ -12,6 +12,11 @@ import (
 	"github.com/annals-es/annals/persistence"
 )
 
+// ErrShortLog says that the log ends before what was handled of it: it is another log, or
+// an older backup of it. What is saved to it then has positions that count as handled. It is
+// noticed for as long as the log is shorter.
+var ErrShortLog = errors.New("the log is not the one that was handled, or an older backup of it")
+
 // reader reads the log, once for all workers.
 type reader[Tx any] struct {
 	r        *Runner[Tx]
@@ -45,6 +50,9 @@ func (d *reader[Tx]) step(ctx context.Context) error {
 		return err
 	}
 	d.sees(head)
+	if done := d.furthest(); head < done {
+		return fmt.Errorf("position %d is handled, and the log ends at %d: %w", done, head, ErrShortLog)
+	}
 	resizing := len(d.r.workers) != d.r.cfg.partitions
 	bound, furthest := head, d.furthest()
 	if resizing {

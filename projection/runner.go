@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -110,11 +111,12 @@ func newRunner[Tx any](ctx context.Context, up Upstream, p *Projection[Tx], v pe
 
 // limit returns an error if more is asked for than the view can do.
 func (r *Runner[Tx]) limit(l limits) error {
-	if l.oneRow && (r.cfg.partitions > 1 || r.p.version > 1 || len(r.p.switched) > 0) {
-		return wrong("%s: a view that is a recorder has one partition and one version, without OnSwitch", r.p.name)
+	if l.oneRow && (r.cfg.partitions > 1 || r.p.version > 1 || len(r.p.switched) > 0 || r.cfg.manual) {
+		return wrong("%s: a view that is a recorder has one partition and one version: "+
+			"no WithPartitions, Version, OnSwitch, WithManualSwitch", r.p.what())
 	}
 	if l.noLedger && r.cfg.then == Park {
-		return wrong("%s: the recorder has no ledger, and can park nothing", r.p.name)
+		return wrong("%s: the recorder has no ledger, and can park nothing", r.p.what())
 	}
 	if l.noLedger {
 		r.cfg.lease = 0
@@ -164,9 +166,11 @@ func (r *Runner[Tx]) Wait(ctx context.Context, position int64) error {
 			return nil
 		}
 		if !active {
-			if stored, err := r.stored(ctx); err == nil && stored >= position {
+			stored, err := r.stored(ctx)
+			if err == nil && stored >= position {
 				return nil
 			}
+			at = max(at, stored)
 			timer.Reset(interval)
 		}
 		select {
@@ -178,7 +182,7 @@ func (r *Runner[Tx]) Wait(ctx context.Context, position int64) error {
 			}
 			return r.p.errorf("wait", annals.ErrClosed)
 		case <-ctx.Done():
-			return &LagError{Projection: r.p.name, Want: position, Position: at, Err: ctx.Err()}
+			return &LagError{Projection: r.p.name, Want: position, Position: at, Err: ctx.Err(), title: r.p.what()}
 		}
 	}
 }
@@ -204,11 +208,17 @@ type LagError struct {
 	Want, Position int64
 	// Err is the error of the context.
 	Err error
+
+	title string // of the projection
 }
 
 // Error says who lags, and by how much.
 func (e *LagError) Error() string {
-	return fmt.Sprintf("projection %s: waited for position %d, and the view is at %d: %v", e.Projection, e.Want, e.Position, e.Err)
+	what := e.title
+	if what == "" {
+		what = "projection " + e.Projection
+	}
+	return fmt.Sprintf("%s: waited for position %d, and the view is at %d: %v", what, e.Want, e.Position, e.Err)
 }
 
 // Unwrap returns the context's error.
@@ -299,7 +309,7 @@ func (r *Runner[Tx]) acquire(ctx context.Context, l *lease) (held bool, err erro
 		return true, nil
 	}
 	if err == nil {
-		err = r.replaced(ctx)
+		err = r.standBy(ctx)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -342,7 +352,7 @@ func (r *Runner[Tx]) holding(parent context.Context, l *lease) error {
 				switch {
 				case held:
 					last = time.Now()
-					if err := r.replaced(ctx); errors.Is(err, ErrReplaced) {
+					if err := r.look(ctx); errors.Is(err, ErrReplaced) || errors.Is(err, errFenced) {
 						cancel(err)
 						return
 					}
@@ -361,15 +371,74 @@ func (r *Runner[Tx]) holding(parent context.Context, l *lease) error {
 	return err
 }
 
-// replaced returns ErrReplaced if a newer version is active.
-func (r *Runner[Tx]) replaced(ctx context.Context) error {
-	return r.view.Update(ctx, func(ctx context.Context, _ Tx, l persistence.Ledger) error { return r.checkActive(ctx, l) })
+// look returns ErrReplaced if a newer version is active, and errFenced if others have
+// changed what is parked.
+func (r *Runner[Tx]) look(ctx context.Context) error {
+	before := r.parkedNow()
+	all, err := r.standing(ctx)
+	if err != nil || before == nil || !slices.Equal(before, r.parkedNow()) || len(all) != len(before) {
+		return err // it was changed here meanwhile, or there is nothing to compare
+	}
+	for i := range all {
+		if int64(all[i].Parked) != before[i] {
+			return errFenced
+		}
+	}
+	return nil
+}
+
+// parkedNow returns how many events of each partition are parked, as far as is known here.
+func (r *Runner[Tx]) parkedNow() []int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []int64
+	for _, w := range r.workers {
+		all = append(all, w.parked.Load())
+	}
+	return all
+}
+
+// standing returns how far the view is, or ErrReplaced.
+func (r *Runner[Tx]) standing(ctx context.Context) (all rows, err error) {
+	err = r.view.Update(ctx, func(ctx context.Context, _ Tx, l persistence.Ledger) error {
+		if err := r.checkActive(ctx, l); err != nil {
+			return err
+		}
+		all, err = readRows(ctx, l, r.keys)
+		return err
+	})
+	return all, err
+}
+
+// standBy notes how far the view is that another runner writes to.
+func (r *Runner[Tx]) standBy(ctx context.Context) error {
+	all, err := r.standing(ctx)
+	if err != nil {
+		return err
+	}
+	head, err := r.up.Position(ctx)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.workers = nil // they know nothing of it
+	r.mu.Unlock()
+	r.count(func(s *Status) {
+		s.Head = max(s.Head, head)
+		if len(all) > 0 {
+			s.Position, s.Parked = all.least(), 0
+		}
+		for _, row := range all {
+			s.Parked += row.Parked
+		}
+	})
+	return nil
 }
 
 func (r *Runner[Tx]) checkActive(ctx context.Context, l persistence.Ledger) error {
 	active, err := readActive(ctx, l, r.keys)
 	if err == nil && active > r.p.version {
-		err = fmt.Errorf("projection %s: version %d is active, this is version %d: %w", r.p.name, active, r.p.version, ErrReplaced)
+		err = fmt.Errorf("%s: version %d is active, this is version %d: %w", r.p.what(), active, r.p.version, ErrReplaced)
 	}
 	return err
 }
@@ -427,6 +496,7 @@ func (r *Runner[Tx]) load(ctx context.Context) (start, error) {
 			r: r, key: r.keys.row(i), row: row, held: heldStreams(s.parked, i, len(s.rows)), feed: make(chan feed, 2),
 		}
 		w.position.Store(row.Position)
+		w.parked.Store(int64(row.Parked))
 		parked += row.Parked
 		workers[i] = w
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -37,6 +36,7 @@ type worker[Tx any] struct {
 	feed chan feed
 
 	position atomic.Int64
+	parked   atomic.Int64
 	since    atomic.Int64 // nanoseconds: the time of the first event that is being handled; 0: none
 }
 
@@ -52,7 +52,7 @@ func (e *handlerError) Unwrap() error { return e.err }
 // isOutside reports whether an error is one that may be over when it is tried again: the
 // database was not to be had, or somebody else was there.
 func isOutside(err error) bool {
-	return isAny(err, persistence.ErrUnavailable, persistence.ErrBusy, annals.ErrOutcomeUnknown, errFenced,
+	return isAny(err, persistence.ErrUnavailable, persistence.ErrBusy, annals.ErrOutcomeUnknown, errFenced, ErrShortLog,
 		persistence.ErrFull, persistence.ErrIO, persistence.ErrReadOnly)
 }
 
@@ -167,7 +167,8 @@ func (w *worker[Tx]) alone(ctx context.Context, it item, failure error) (done in
 // giveUp does what the policy says of an event whose attempts are used up.
 func (w *worker[Tx]) giveUp(ctx context.Context, it item, attempts int, failure error) error {
 	e := &EventError{
-		Projection: w.r.p.name, Position: it.Position, Topic: it.Event.Topic, StreamID: it.Event.StreamID, Attempts: attempts, Err: failure,
+		Projection: w.r.p.name, Position: it.Position, Topic: it.Event.Topic, StreamID: it.Event.StreamID,
+		Attempts: attempts, Err: failure, title: w.r.p.what(),
 	}
 	switch w.r.cfg.then {
 	case Skip:
@@ -309,6 +310,7 @@ func (w *worker[Tx]) commit(
 	parked := next.Parked - w.row.Parked
 	w.row = next
 	w.position.Store(next.Position)
+	w.parked.Store(int64(next.Parked))
 	w.r.count(func(s *Status) {
 		count(s)
 		s.Parked += parked
@@ -333,11 +335,21 @@ func sleep(ctx context.Context, d time.Duration) error {
 	return ctx.Err()
 }
 
-func panicked(v any) error {
-	if err, ok := v.(error); ok {
-		return fmt.Errorf("the handler panicked: %w\n%s", err, debug.Stack())
-	}
-	return fmt.Errorf("the handler panicked: %v\n%s", v, debug.Stack())
+// PanicError says that a handler, or a policy, panicked.
+type PanicError struct {
+	// Value is what it panicked with.
+	Value any
+	// Stack is where, for a log.
+	Stack []byte
+}
+
+// Error says what it panicked with, and where.
+func (e *PanicError) Error() string { return fmt.Sprintf("the handler panicked: %v", e.Value) }
+
+// Unwrap returns what it panicked with, if that is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
 }
 
 // heldStreams returns the streams of a partition of which events are parked.

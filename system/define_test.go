@@ -8,6 +8,7 @@ import (
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/application"
+	"github.com/annals-es/annals/projection"
 	"github.com/annals-es/annals/system"
 )
 
@@ -130,6 +131,7 @@ func TestAWrongSystemDoesNotRun(t *testing.T) {
 		"options of another follower":          {dogSchools, []system.Option{system.WithFollower(a)}, annals.ErrConfiguration, "it has no application a"},
 		"options of no application":            {dogSchools, []system.Option{system.WithApplication(nil)}, annals.ErrConfiguration, "is nil"},
 		"options of no follower":               {dogSchools, []system.Option{system.WithFollower(nil)}, annals.ErrConfiguration, "is nil"},
+		"versions of followers":                {dogSchools, []system.Option{system.WithFollowers(projection.WithManualSwitch())}, annals.ErrConfiguration, "WithManualSwitch"},
 		"no hook":                              {dogSchools, []system.Option{system.WithHook(nil)}, annals.ErrConfiguration, "WithHook"},
 	} {
 		for mode, run := range runs() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/annals-es/annals"
@@ -61,10 +62,17 @@ func (s *step) end() {
 func newFollower(p pipe, leader, app application.Embedding, turn chan struct{}) *follower {
 	f := &follower{pipe: p, up: application.Of(leader), app: application.Of(app), turn: turn}
 	f.policy, _ = app.(application.Policy) // as was found when the system was made
-	f.proj = projection.Define(p.leader.name, f.events())
+	f.proj = projection.Define(p.leader.name, projection.Title[*step](f.title()), f.events())
 	tracking := func(string) string { return p.leader.name }
 	f.view = projection.Recorded(f.app.Recorder(), "follow", tracking, f.update)
 	return f
+}
+
+// title is what errors call the follower.
+func (f *follower) title() string { return titleOf(f.pipe.follower.name, f.pipe.leader.name) }
+
+func titleOf(application, upstream string) string {
+	return fmt.Sprintf("application %s, which follows %s", application, upstream)
 }
 
 func (f *follower) events() projection.Part[*step] {
@@ -85,6 +93,7 @@ const conflictTries = 30
 func (f *follower) update(ctx context.Context, work func(context.Context, *step) error, rest func() persistence.Batch) error {
 	s := &step{turn: f.turn}
 	defer s.end()
+	var last annals.VersionConflictError
 	for n := 0; ; n++ {
 		s.effects = f.app.NewEffects()
 		if err := work(ctx, s); err != nil {
@@ -96,6 +105,12 @@ func (f *follower) update(ctx context.Context, work func(context.Context, *step)
 		}
 		if !errors.Is(err, annals.ErrVersionConflict) || n == conflictTries {
 			return err
+		}
+		if conflict, ok := errors.AsType[*annals.VersionConflictError](err); ok {
+			if *conflict == last {
+				return err // nobody has got on: it will be the same the next time
+			}
+			last = *conflict
 		}
 		if err := pause(ctx, n); err != nil {
 			return err
@@ -118,7 +133,11 @@ func pause(ctx context.Context, n int) error {
 func (f *follower) options(r *Runner, defaults ...projection.Option) []projection.Option {
 	opts := slices.Concat(defaults, r.cfg.followers, r.cfg.follower[f.pipe.follower])
 	if hook := r.cfg.hook; hook != nil {
-		opts = append(opts, projection.WithHook(func(s projection.Status) { hook(f.statusOf(s)) }))
+		opts = append(opts, projection.WithHook(func(s projection.Status) {
+			r.hooking.Lock()
+			defer r.hooking.Unlock()
+			hook(f.statusOf(s))
+		}))
 	}
 	return opts
 }
@@ -132,6 +151,15 @@ type Status struct {
 
 func (f *follower) statusOf(s projection.Status) Status {
 	return Status{Application: f.pipe.follower.name, Upstream: f.pipe.leader.name, Status: s}
+}
+
+// refresh has the status say what is parked, in RunSync; otherwise the runner notices.
+func (f *follower) refresh(ctx context.Context) error {
+	if f.inline == nil {
+		return nil
+	}
+	f.inline.Reset()
+	return f.errorf(f.inline.CatchUp(ctx))
 }
 
 func (f *follower) status() Status {
@@ -160,12 +188,11 @@ type Error struct {
 
 // Error names both applications, the event and the reason.
 func (e *Error) Error() string {
-	reason := e.Err.Error()
-	if event, ok := errors.AsType[*projection.EventError](e.Err); ok {
-		reason = fmt.Sprintf("%s at position %d, of %s, failed %d times: %v",
-			event.Topic, event.Position, event.StreamID, event.Attempts, event.Err)
+	reason, title := e.Err.Error(), titleOf(e.Application, e.Upstream)
+	if strings.HasPrefix(reason, title) {
+		return reason
 	}
-	return fmt.Sprintf("application %s, which follows %s: %s", e.Application, e.Upstream, reason)
+	return title + ": " + reason
 }
 
 // Unwrap returns the reason.

@@ -83,7 +83,7 @@ func WithFollower(app Member, opts ...projection.Option) Option {
 }
 
 // WithHook calls a function with the status of a follower when it has changed, see
-// [projection.WithHook]. Default: none.
+// [projection.WithHook]. It is called by one goroutine at a time. Default: none.
 func WithHook(f func(Status)) Option {
 	return option(func(c *config) error {
 		if f == nil {

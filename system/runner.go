@@ -23,11 +23,12 @@ type Runner struct {
 	hooks     []func()                // end what is registered with applications
 	mode      mode
 
-	ending sync.Once
-	done   chan struct{}
-	mu     sync.Mutex
-	ended  bool  // or about to
-	err    error // why it has ended; nil if it runs or was stopped
+	hooking sync.Mutex // held while the hook of the user is called
+	ending  sync.Once
+	done    chan struct{}
+	mu      sync.Mutex
+	ended   bool  // or about to
+	err     error // why it has ended; nil if it runs or was stopped
 }
 
 // mode is how a runner runs: synchronously or not.
@@ -226,18 +227,22 @@ func (r *Runner) Retry(ctx context.Context, app, upstream, streamID string) (int
 	n := 0
 	err = r.mode.with(ctx, func(ctx context.Context) (err error) {
 		n, err = projection.Retry(ctx, f.up, f.proj, f.view, streamID)
-		return f.errorf(err)
+		return errors.Join(f.errorf(err), f.refresh(ctx))
 	})
 	return n, err
 }
 
-// Drop removes a parked event, which is never processed then, see [projection.Drop].
+// Drop removes a parked event, which is never processed then, see [projection.Drop]. It must
+// not be called by a policy.
 func (r *Runner) Drop(ctx context.Context, app, upstream string, position int64) error {
 	f, err := r.follower(app, upstream)
 	if err != nil {
 		return err
 	}
-	return f.errorf(projection.Drop(ctx, f.proj, f.view, position))
+	return r.mode.with(ctx, func(ctx context.Context) error {
+		err := projection.Drop(ctx, f.proj, f.view, position)
+		return errors.Join(f.errorf(err), f.refresh(ctx))
+	})
 }
 
 func (r *Runner) follower(app, upstream string) (*follower, error) {
@@ -246,5 +251,5 @@ func (r *Runner) follower(app, upstream string) (*follower, error) {
 			return f, nil
 		}
 	}
-	return nil, fmt.Errorf("system %s: no %s follows a %s: %w", r.system.name, app, upstream, annals.ErrConfiguration)
+	return nil, fmt.Errorf("system %s: %s does not follow %s: %w", r.system.name, app, upstream, annals.ErrConfiguration)
 }

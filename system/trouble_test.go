@@ -518,3 +518,156 @@ func TestAPolicyWithAnotherContextIsCalledForEachEventAlone(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A log that ends before what was processed of it is another one, or an old backup.
+func TestALogThatIsTooShortIsTrouble(t *testing.T) {
+	t.Parallel()
+	for mode, run := range runs() {
+		own := memory.New()
+		r := start(t, run, dogSchools, system.WithApplication(countersApp, application.WithRecorder(own)))
+		use(t, r, func(int) {})
+		troubled := make(chan system.Status, 1000)
+		hook := system.WithHook(func(s system.Status) {
+			if s.Trouble != nil {
+				troubled <- s
+			}
+		})
+		r, err := run(t.Context(), dogSchools, system.WithApplication(countersApp, application.WithRecorder(own)), hook)
+		if mode == "RunSync" {
+			if !errors.Is(err, projection.ErrShortLog) || !strings.Contains(err.Error(), "position 201 is handled, and the log ends at 0") {
+				t.Errorf("run: %v", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := <-troubled
+		if err := s.Health(time.Hour); !errors.Is(err, projection.ErrShortLog) || s.Application != "counters" {
+			t.Errorf("%+v, %v", s, err)
+		}
+		if err := r.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// B23: who stands by says how far the one is that works.
+func TestWhoStandsByKnowsHowFarItIs(t *testing.T) {
+	t.Parallel()
+	log, own := memory.New(), memory.New()
+	opts := []system.Option{
+		system.WithApplication(schoolApp, application.WithRecorder(log)), system.WithApplication(countersApp, application.WithRecorder(own)),
+		system.WithFollowers(projection.WithFailures(1, 0, 0, projection.Park), projection.WithLease(60*time.Millisecond)),
+	}
+	ctx := t.Context()
+	parked, quiet := false, make(chan struct{}, 1000)
+	one := start(t, system.RunAsync, dogSchools, append(opts, system.WithHook(func(s system.Status) {
+		if parked = parked || s.Parked > 0; parked && s.Active && s.Parked == 0 {
+			quiet <- struct{}{}
+		}
+	}))...)
+	countersApp.In(one).fail = failsOn("bad")
+	id, err := schoolApp.In(one).register(ctx, "Fido")
+	for _, trick := range []string{"sit", "bad"} {
+		if err == nil {
+			err = schoolApp.In(one).addTrick(ctx, id, trick)
+		}
+	}
+	if err == nil {
+		err = one.Wait(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := make(chan system.Status, 1000)
+	two := start(t, system.RunAsync, dogSchools, append(opts, system.WithHook(func(s system.Status) {
+		if !s.Active && s.Position > 0 {
+			known <- s
+		}
+	}))...)
+	if s := <-known; s.Position != 3 || s.Head != 3 || s.Parked != 1 {
+		t.Errorf("%+v", s)
+	}
+	if err := two.Wait(ctx); err != nil {
+		t.Error(err)
+	}
+	// What others retry is noticed, also while nothing happens.
+	countersApp.In(two).fail = nil
+	if n, err := two.Retry(ctx, "counters", "dogschool", id); n != 1 || err != nil {
+		t.Errorf("retry: %d, %v", n, err)
+	}
+	<-quiet
+}
+
+// B43: in one goroutine it is known at once.
+func TestTheStatusKnowsOfARetry(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	r := start(t, system.RunSync, dogSchools, parking())
+	countersApp.In(r).fail = failsOn("bad")
+	for range 2 {
+		id, err := schoolApp.In(r).register(ctx, "Fido")
+		if err == nil {
+			err = schoolApp.In(r).addTrick(ctx, id, "bad")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	parked, err := r.Parked(ctx)
+	if err != nil || len(parked) != 2 || r.Status()[0].Parked != 2 {
+		t.Fatalf("%v, %v, %+v", parked, err, r.Status())
+	}
+	countersApp.In(r).fail = nil
+	if n, err := r.Retry(ctx, "counters", "dogschool", parked[0].StreamID); n != 1 || err != nil || r.Status()[0].Parked != 1 {
+		t.Errorf("retry: %d, %v, %+v", n, err, r.Status())
+	}
+	if err := r.Drop(ctx, "counters", "dogschool", parked[1].Position); err != nil || r.Status()[0].Parked != 0 {
+		t.Errorf("drop: %v, %+v", err, r.Status())
+	}
+	err = r.Drop(ctx, "counters", "dogschool", parked[1].Position)
+	if want := "application counters, which follows dogschool: drop: no event is parked at position 4: not found"; err == nil || err.Error() != want {
+		t.Errorf("drop: %v, want %s", err, want)
+	}
+}
+
+// A conflict that stays the same is none that is over by itself.
+func TestAConflictThatStaysIsAFailure(t *testing.T) {
+	t.Parallel()
+	called := 0
+	l := listen("listener", func(_ context.Context, _ *listener, _ application.Notification, p *application.Processing) error {
+		called++
+		p.Collect(counters.New("c", began{})) // for each event
+		return nil
+	})
+	r := start(t, system.RunSync, system.Define("s", system.Pipe(schoolApp, l)))
+	if _, err := schoolApp.In(r).register(t.Context(), "Fido"); err != nil {
+		t.Fatal(err)
+	}
+	called = 0
+	_, err := schoolApp.In(r).register(t.Context(), "Rex")
+	after, ok := errors.AsType[*application.AfterSaveError](err)
+	if !ok || !errors.Is(after.Err, annals.ErrVersionConflict) || called > 5 {
+		t.Errorf("called %d times: %v", called, err)
+	}
+}
+
+// The hook of a runner is called by one goroutine at a time, whichever follower it is of.
+func TestTheHookIsCalledOnceAtATime(t *testing.T) {
+	t.Parallel()
+	calls, running := 0, atomic.Int32{}
+	r := start(t, system.RunAsync, system.Define("s", system.Pipe(schoolApp, countersApp), system.Pipe(schoolApp, listen("listener",
+		func(context.Context, *listener, application.Notification, *application.Processing) error { return nil }))),
+		system.WithHook(func(system.Status) {
+			if running.Add(1) > 1 {
+				t.Error("it is called twice at a time")
+			}
+			calls++ // the race detector looks at it as well
+			running.Add(-1)
+		}))
+	use(t, r, func(int) {})
+	if calls == 0 {
+		t.Error("it was not called")
+	}
+}
