@@ -71,8 +71,8 @@ func newFollower(p pipe, leader, app application.Embedding, turn chan struct{}) 
 // title is what errors call the follower.
 func (f *follower) title() string { return titleOf(f.pipe.follower.name, f.pipe.leader.name) }
 
-func titleOf(application, upstream string) string {
-	return fmt.Sprintf("application %s, which follows %s", application, upstream)
+func titleOf(app, upstream string) string {
+	return fmt.Sprintf("application %s, which follows %s", app, upstream)
 }
 
 func (f *follower) events() projection.Part[*step] {

@@ -508,7 +508,7 @@ func TestAPolicyWithAnotherContextIsCalledForEachEventAlone(t *testing.T) {
 	called := 0
 	l := listen("listener", func(_ context.Context, l *listener, n application.Notification, p *application.Processing) error {
 		called++
-		return l.note(t.Context(), p, n.Event.Topic)
+		return l.note(t.Context(), p, n.Event.Topic) //nolint:contextcheck // that is the mistake
 	})
 	r := start(t, system.RunSync, system.Define("s", system.Pipe(schoolApp, l)), system.WithApplication(schoolApp, application.WithRecorder(log)))
 	if got := texts(t, l.In(r)); len(got) != 3 || called > 12 {
