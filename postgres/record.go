@@ -244,10 +244,10 @@ func isAnswer(err error) bool {
 
 // storeOne stores a batch of a single event by a statement that is a transaction of
 // its own. It returns nil if the batch is another, or does not fit to what was stored
-// when the statement began. A statement waits for a table before it can say how long it
-// waits: without a lock timeout of the connection this is left to storeGroup.
+// when the statement began. It says neither how long it waits nor how durable it is: where
+// the connection does not say it, this is left to storeGroup.
 func (s *saving) storeOne(ctx context.Context, b *persistence.Batch) ([]int64, error) {
-	if len(b.Events) != 1 || b.Tracking != nil || !s.sql.bounded {
+	if len(b.Events) != 1 || b.Tracking != nil || !s.sql.settled {
 		return nil, nil
 	}
 	e := &b.Events[0]

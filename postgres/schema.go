@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -193,7 +194,7 @@ func (r *Recorder) ensureReady(ctx context.Context) error {
 
 // prepare makes the recorder ready, if the database is.
 func (r *Recorder) prepare(ctx context.Context, q queryer) error {
-	bounded, err := r.checkDatabase(ctx, q)
+	settled, err := r.checkDatabase(ctx, q)
 	if err != nil {
 		return err
 	}
@@ -212,18 +213,19 @@ func (r *Recorder) prepare(ctx context.Context, q queryer) error {
 		return r.schemaError(schema, have)
 	}
 	sql := r.statements(schema)
-	sql.bounded = bounded
+	sql.settled = settled
 	r.sql.Store(sql)
 	return nil
 }
 
-// checkDatabase looks at what the code relies on. Bounded says whether statements of
-// their own do not wait for ever.
-func (r *Recorder) checkDatabase(ctx context.Context, q queryer) (bounded bool, err error) {
+// checkDatabase looks at what the code relies on. Settled says whether statements of their
+// own wait as long as they should, and are durable.
+func (r *Recorder) checkDatabase(ctx context.Context, q queryer) (settled bool, err error) {
 	var encoding, isolation string
 	const text = "SELECT current_setting('server_encoding'), current_setting('default_transaction_isolation'), " +
-		"current_setting('lock_timeout') <> '0'"
-	if err := q.QueryRow(ctx, text, r.mode).Scan(&encoding, &isolation, &bounded); err != nil {
+		"(SELECT setting FROM pg_settings WHERE name = 'lock_timeout') = $1 AND current_setting('synchronous_commit') <> 'off'"
+	wait := strconv.FormatInt(r.cfg.lockTimeout.Milliseconds(), 10)
+	if err := q.QueryRow(ctx, text, r.mode, wait).Scan(&encoding, &isolation, &settled); err != nil {
 		return false, err
 	}
 	if encoding != "UTF8" {
@@ -233,5 +235,5 @@ func (r *Recorder) checkDatabase(ctx context.Context, q queryer) (bounded bool, 
 		return false, fmt.Errorf("default_transaction_isolation is %q, and \"read committed\" is needed: ALTER ROLE … SET it, "+
 			"or add it to the URL: %w", isolation, annals.ErrConfiguration)
 	}
-	return bounded, nil
+	return settled, nil
 }

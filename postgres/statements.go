@@ -15,7 +15,8 @@ type statements struct {
 	lock        string // takes the lock, with the lock timeout
 	lockJoined  string // takes the lock in a transaction of the caller, who says how long it waits
 	insertOne   string
-	bounded     bool // insertOne may be used: the connection has a lock timeout
+	settled     bool   // insertOne may be used: the connection's settings are those of a save
+	attend      string // says, for as long as the connection lasts, that somebody listens
 	insertGroup string
 	storedIDs   string
 
@@ -42,12 +43,24 @@ const lockText = "SELECT pg_advisory_xact_lock({key}) FROM (SELECT set_config('l
 // lock, so it may miss the event before this one, and then stores nothing: whoever
 // gets no row asks again by insertGroupText. That the version is free is what the
 // unique index is for, which no snapshot fools.
+//
+// How long it waits for the lock, the connection says. A commit that would not be durable
+// is left to insertGroupText as well.
+//
+// A notification costs as much as the rest. It is left out while nobody listens: whoever
+// does has the other lock, see attendText. If a save has it, and whoever begins to listen
+// waits for the save, then the event is there when he looks.
 const insertOneText = "INSERT INTO annals_events (stream_id, " + columns + ", hash) " +
 	"SELECT $1::text, $2::bigint, $3::text, $4::text, $5::timestamptz, $6::integer, $7::text, $8::bytea, " +
 	"$9::text, $10::text, $11::bytea, $12::bytea " +
-	"FROM (" + lockText + " OFFSET 0) AS lock " +
-	"WHERE $2 = 1 OR EXISTS (SELECT FROM annals_events WHERE stream_id = $1 AND version = $2 - 1) " +
-	"ON CONFLICT (stream_id, version) DO NOTHING RETURNING position, pg_notify('{channel}', '')::text"
+	"FROM (SELECT pg_advisory_xact_lock({key}) OFFSET 0) AS lock " +
+	"WHERE current_setting('synchronous_commit') <> 'off' " +
+	"AND ($2 = 1 OR EXISTS (SELECT FROM annals_events WHERE stream_id = $1 AND version = $2 - 1)) " +
+	"ON CONFLICT (stream_id, version) DO NOTHING " +
+	"RETURNING position, CASE WHEN pg_try_advisory_xact_lock({listeners}) THEN NULL ELSE pg_notify('{channel}', '')::text END"
+
+// attendText says that somebody listens, until the connection ends.
+const attendText = "SELECT pg_advisory_lock_shared({listeners})"
 
 // insertGroupText stores those of several requests that fit to what is stored. No
 // two of them have a stream, or a tracking, in common. It follows lockText in the
@@ -105,17 +118,18 @@ const recordSnapshotText = "INSERT INTO annals_snapshots AS s " +
 	"state = excluded.state WHERE excluded.version >= s.version"
 
 func (r *Recorder) statements(schema string) *statements {
-	key := lockKey(schema, r.cfg.prefix)
+	key, listeners := lockKey(schema, r.cfg.prefix), lockKey(schema, r.cfg.prefix+"listeners ")
 	channel := fmt.Sprintf("annals_%016x", uint64(key)) //nolint:gosec // the same bits
 	// In one pass: nothing is replaced in what was put in.
 	text := func(statement string, also ...string) string {
 		return strings.NewReplacer(append(also, defaultPrefix, r.tables(schema),
-			"{key}", strconv.FormatInt(key, 10), "{channel}", channel,
+			"{key}", strconv.FormatInt(key, 10), "{listeners}", strconv.FormatInt(listeners, 10), "{channel}", channel,
 			"{timeout}", strconv.FormatInt(r.cfg.lockTimeout.Milliseconds(), 10))...).Replace(statement)
 	}
 	s := &statements{
 		channel:        channel,
 		lock:           text(lockText),
+		attend:         text(attendText),
 		lockJoined:     text("SELECT pg_advisory_xact_lock({key})"),
 		insertOne:      text(insertOneText),
 		insertGroup:    text(insertGroupText),

@@ -94,8 +94,10 @@ func (w *watcher) listenOnce(ctx context.Context) (listened bool) {
 		return false
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	if _, err := conn.Exec(ctx, "LISTEN "+s.channel); err != nil {
-		return false
+	for _, statement := range []string{s.attend, "LISTEN " + s.channel} {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return false
+		}
 	}
 	for {
 		w.saved() // also before the first: what came while nobody listened
