@@ -196,6 +196,39 @@ func TestASubscriptionHearsOfSavesOfOthers(t *testing.T) {
 	}
 }
 
+// A save that is the only one notifies if somebody listens: also the first after he began.
+func TestAWaiterIsWokenByASaveOfAnother(t *testing.T) {
+	t.Parallel()
+	name := "w" + annals.NewID()
+	address := create(t)
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	writer := open(t, address)
+	for n := int64(1); n <= 5; n++ {
+		reader := open(t, withParameter(t, address, "application_name", name), postgres.WithPollInterval(time.Hour))
+		woken := make(chan error)
+		go func() { woken <- reader.Wait(t.Context(), n-1) }()
+		for listening := false; !listening; {
+			const look = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = $1 AND query LIKE 'LISTEN%' AND state = 'idle')"
+			if err := conn.QueryRow(t.Context(), look, name).Scan(&listening); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := writer.Record(t.Context(), batch(event("a", n))); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-woken; err != nil {
+			t.Fatal(err)
+		}
+		if err := reader.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestAJoinedSaveIsHeardOfWhenItsCallerCommits(t *testing.T) {
 	t.Parallel()
 	address := create(t)
