@@ -79,7 +79,7 @@ func pay(tb testing.TB, r *system.Runner, n int) {
 
 func settle(tb testing.TB, r *system.Runner) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(tb.Context(), time.Duration(rounds(2))*time.Minute)
 	defer cancel()
 	if err := r.Wait(ctx); err != nil {
 		tb.Fatalf("%v; %+v", err, r.Status())
