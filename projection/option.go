@@ -147,7 +147,8 @@ func WithHook(f func(Status)) Option {
 }
 
 // StartAfter says behind which position a projection that the view has never seen
-// begins. Default: 0, with the first event.
+// begins. Behind the end of the log it waits, and [ErrShortLog] says so, until the log is as
+// far. Default: 0, with the first event.
 func StartAfter(position int64) Option {
 	return option(func(c *config) error {
 		if position < 0 {

@@ -81,7 +81,11 @@ func parkedOf(it item, attempts int, reason error) ParkedEvent {
 
 func reasonOf(err error) string {
 	const longest = 4000
-	return strings.ToValidUTF8(err.Error()[:min(len(err.Error()), longest)], "")
+	text := err.Error()
+	if panicked, ok := errors.AsType[*PanicError](err); ok {
+		text += "\n" + string(panicked.Stack)
+	}
+	return strings.ToValidUTF8(text[:min(len(text), longest)], "")
 }
 
 func (p ParkedEvent) encode() string {

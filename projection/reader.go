@@ -13,9 +13,12 @@ import (
 )
 
 // ErrShortLog says that the log ends before what was handled of it: it is another log, or
-// an older backup of it. What is saved to it then has positions that count as handled. It is
-// noticed for as long as the log is shorter.
-var ErrShortLog = errors.New("the log is not the one that was handled, or an older backup of it")
+// an older backup of it, whose next events will count as handled; or it is read from a
+// replica that lags. It is the [Status.Trouble] of a runner for as long as the log is shorter.
+var ErrShortLog = errors.New("the log ends before what was handled: is it another one, or an older backup, or does a replica lag?")
+
+// maxShort is how long CatchUp waits for a log that is too short.
+const maxShort = 2 * time.Second
 
 // reader reads the log, once for all workers.
 type reader[Tx any] struct {
@@ -23,9 +26,30 @@ type reader[Tx any] struct {
 	previous rows
 	building bool
 	position int64
+	short    time.Time      // when the log was seen to be too short; zero: it is not
 	inline   bool           // it handles the feeds itself
 	asked    *switchRequest // nil if nobody waits for a switch
 	tries    int            // of switches, in vain
+}
+
+// isShort says so, and waits a little.
+func (d *reader[Tx]) isShort(ctx context.Context, done, head int64) error {
+	err := fmt.Errorf("position %d is handled, and the log ends at %d: %w", done, head, ErrShortLog)
+	if d.short.IsZero() {
+		d.short = time.Now()
+		d.r.count(func(s *Status) { s.Trouble = d.r.p.errorf("read", err) })
+	}
+	if d.inline && time.Since(d.short) > maxShort {
+		return err
+	}
+	return sleep(ctx, buildInterval)
+}
+
+func (d *reader[Tx]) isLong() {
+	if !d.short.IsZero() {
+		d.short = time.Time{}
+		d.r.count(func(s *Status) { s.Trouble = nil })
+	}
 }
 
 // run feeds the workers until the context ends. A worker has room for two feeds: the
@@ -49,10 +73,16 @@ func (d *reader[Tx]) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.sees(head)
-	if done := d.furthest(); head < done {
-		return fmt.Errorf("position %d is handled, and the log ends at %d: %w", done, head, ErrShortLog)
+	if d.furthest() > head { // it may have been an answer of before
+		if head, err = d.r.up.Position(ctx); err != nil {
+			return err
+		}
 	}
+	d.sees(head)
+	if done := d.furthest(); done > head {
+		return d.isShort(ctx, done, head)
+	}
+	d.isLong()
 	resizing := len(d.r.workers) != d.r.cfg.partitions
 	bound, furthest := head, d.furthest()
 	if resizing {

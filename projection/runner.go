@@ -40,6 +40,8 @@ type Runner[Tx any] struct {
 	err     error // why it ended, once it has
 	workers []*worker[Tx]
 
+	differed bool // what is parked is not as it is known here, when it was last looked at
+
 	mu       sync.Mutex
 	status   Status
 	began    time.Time // when this run began, at position from
@@ -160,9 +162,9 @@ func (r *Runner[Tx]) Wait(ctx context.Context, position int64) error {
 	defer timer.Stop()
 	for {
 		r.mu.Lock()
-		at, active, changed := r.status.Position, r.status.Active, r.changed
+		at, active, trouble, changed := r.status.Position, r.status.Active, r.status.Trouble, r.changed
 		r.mu.Unlock()
-		if at >= position {
+		if at >= position && !errors.Is(trouble, ErrShortLog) {
 			return nil
 		}
 		if !active {
@@ -182,7 +184,7 @@ func (r *Runner[Tx]) Wait(ctx context.Context, position int64) error {
 			}
 			return r.p.errorf("wait", annals.ErrClosed)
 		case <-ctx.Done():
-			return &LagError{Projection: r.p.name, Want: position, Position: at, Err: ctx.Err(), title: r.p.what()}
+			return &LagError{Projection: r.p.name, Want: position, Position: at, Err: errors.Join(ctx.Err(), trouble), title: r.p.what()}
 		}
 	}
 }
@@ -206,7 +208,7 @@ type LagError struct {
 	Projection string
 	// Want is the position that was waited for, Position that of the view.
 	Want, Position int64
-	// Err is the error of the context.
+	// Err is the error of the context, with what the runner has trouble with, if it has.
 	Err error
 
 	title string // of the projection
@@ -221,7 +223,7 @@ func (e *LagError) Error() string {
 	return fmt.Sprintf("%s: waited for position %d, and the view is at %d: %v", what, e.Want, e.Position, e.Err)
 }
 
-// Unwrap returns the context's error.
+// Unwrap returns the context's error, and the trouble.
 func (e *LagError) Unwrap() error { return e.Err }
 
 // switchRequest is a call of Switch.
@@ -379,10 +381,14 @@ func (r *Runner[Tx]) look(ctx context.Context) error {
 	if err != nil || before == nil || !slices.Equal(before, r.parkedNow()) || len(all) != len(before) {
 		return err // it was changed here meanwhile, or there is nothing to compare
 	}
+	differs := false
 	for i := range all {
-		if int64(all[i].Parked) != before[i] {
-			return errFenced
-		}
+		differs = differs || int64(all[i].Parked) != before[i]
+	}
+	twice := differs && r.differed // once may be a step of our own, about to be counted
+	if r.differed = differs; twice {
+		r.differed = false
+		return errFenced
 	}
 	return nil
 }

@@ -80,11 +80,11 @@ func (r *Runner[Tx]) Status() Status {
 // now completes the status. The lock is held.
 func (r *Runner[Tx]) now() Status {
 	s := r.status
-	if behind := s.Behind(); behind > 0 && s.Position > r.from {
-		s.Remaining = time.Duration(float64(time.Since(r.began)) / float64(s.Position-r.from) * float64(behind))
-	}
 	if !s.Active {
 		return s
+	}
+	if behind := s.Behind(); behind > 0 && s.Position > r.from {
+		s.Remaining = time.Duration(float64(time.Since(r.began)) / float64(s.Position-r.from) * float64(behind))
 	}
 	for _, w := range r.workers {
 		if since := w.since.Load(); since != 0 {

@@ -193,12 +193,15 @@ func (w *worker[Tx]) together(ctx context.Context, items []item, upTo int64) (do
 	handled := 0
 	err = w.commit(ctx, upTo, func(ctx context.Context, tx Tx, l persistence.Ledger, r *row) error {
 		done, handled = len(items), 0
-		until := time.Now().Add(w.r.cfg.batchTime) // without the wait for the transaction
+		var until time.Time
 		for i := range items {
 			it := &items[i]
 			ok, err := w.one(ctx, tx, l, r, it)
 			if err != nil {
 				return &handlerError{i, err}
+			}
+			if i == 0 { // without the wait for the transaction, and for the turn of others
+				until = time.Now().Add(w.r.cfg.batchTime)
 			}
 			if ok {
 				handled++
@@ -343,7 +346,7 @@ type PanicError struct {
 	Stack []byte
 }
 
-// Error says what it panicked with, and where.
+// Error says what it panicked with.
 func (e *PanicError) Error() string { return fmt.Sprintf("the handler panicked: %v", e.Value) }
 
 // Unwrap returns what it panicked with, if that is an error.

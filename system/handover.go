@@ -115,6 +115,7 @@ type feed struct {
 	running context.Context //nolint:containedctx // as long as the runner runs
 	waits   *sync.WaitGroup
 	seen    int64      // the last position that the follower was told of
+	logged  int64      // the last position that the log was seen to have: a replica may lag behind what was saved
 	waiting chan error // nil if the log is not waited for; has room for the answer
 }
 
@@ -129,6 +130,7 @@ func (f *feed) Position(ctx context.Context) (int64, error) {
 		if position, err = f.app.Position(ctx); err != nil {
 			return 0, err
 		}
+		f.logged = max(f.logged, position)
 	}
 	f.seen = max(f.seen, position)
 	return f.seen, nil
@@ -177,6 +179,10 @@ func (f *feed) Notifications(ctx context.Context, opts ...application.ReadOption
 		for position := q.After + 1; position <= q.UpTo; position++ {
 			n, ok := f.at(position)
 			if !ok {
+				if err := f.confirm(ctx, q.UpTo); err != nil {
+					yield(application.Notification{}, err)
+					return
+				}
 				f.app.Notifications(ctx, append(slices.Clip(opts), application.After(position-1))...)(yield)
 				return
 			}
@@ -192,6 +198,22 @@ func (f *feed) Notifications(ctx context.Context, opts ...application.ReadOption
 			}
 		}
 	}
+}
+
+// confirm returns when the log has the position, where it is read from.
+func (f *feed) confirm(ctx context.Context, position int64) error {
+	for f.logged < position {
+		logged, err := f.app.Position(ctx)
+		if err != nil {
+			return err
+		}
+		if f.logged = max(f.logged, logged); f.logged < position {
+			if err := f.app.Await(ctx, f.logged); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // TopicsOf returns the topics of types of events.

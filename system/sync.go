@@ -43,7 +43,8 @@ type inTurn struct {
 	turn chan struct{} // whoever holds it calls the policies
 
 	mu    sync.Mutex
-	dirty map[*follower]bool // those whose upstream may have more for them
+	dirty map[*follower]bool                 // those whose upstream may have more for them
+	heads map[*application.Application]int64 // the last positions that were saved here
 }
 
 // following is the key of the runner whose policies are being called.
@@ -51,7 +52,7 @@ type following struct{}
 
 func (t *inTurn) start(ctx context.Context) error {
 	once := projection.WithFailures(1, 0, 0, projection.Stop)
-	t.dirty = make(map[*follower]bool)
+	t.dirty, t.heads = make(map[*follower]bool), make(map[*application.Application]int64)
 	for _, f := range t.r.followers {
 		var err error
 		if f.inline, err = projection.NewInline(ctx, f.up, f.proj, f.view, f.options(t.r, once)...); err != nil {
@@ -60,8 +61,8 @@ func (t *inTurn) start(ctx context.Context) error {
 		t.dirty[f] = true
 	}
 	for _, a := range t.r.opened {
-		t.r.after(application.Of(a), func(ctx context.Context, _ application.Saved) error {
-			t.saved(application.Of(a))
+		t.r.after(application.Of(a), func(ctx context.Context, saved application.Saved) error {
+			t.saved(application.Of(a), saved.Position())
 			if ctx.Value(following{}) == t || application.InDo(ctx) {
 				return nil // whoever waits for this goes on with it
 			}
@@ -71,10 +72,11 @@ func (t *inTurn) start(ctx context.Context) error {
 	return t.follow(ctx)
 }
 
-// saved notes that an application has more for those that follow it.
-func (t *inTurn) saved(a *application.Application) {
+// saved notes that an application has more for those that follow it, up to a position.
+func (t *inTurn) saved(a *application.Application, position int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.heads[a] = max(t.heads[a], position)
 	for _, f := range t.r.followers {
 		if f.up == a {
 			t.dirty[f] = true
@@ -94,11 +96,15 @@ func (t *inTurn) take(f *follower) bool {
 // wait also goes through the pipes of which nobody here has heard.
 func (t *inTurn) wait(ctx context.Context) error {
 	return t.with(ctx, func(context.Context) error {
-		for _, a := range t.r.opened {
-			t.saved(application.Of(a))
-		}
+		t.allDirty()
 		return nil
 	})
+}
+
+func (t *inTurn) allDirty() {
+	for _, f := range t.r.followers {
+		t.saved(f.up, 0)
+	}
 }
 
 // follow goes through the pipes, when nobody else does.
@@ -119,6 +125,9 @@ func (t *inTurn) with(ctx context.Context, f func(ctx context.Context) error) er
 	}
 	ctx = context.WithValue(ctx, following{}, t)
 	err := f(ctx)
+	if err != nil {
+		t.allDirty() // it may have found something, and not got through
+	}
 	return errors.Join(err, t.goThrough(ctx))
 }
 
@@ -132,7 +141,7 @@ func (t *inTurn) goThrough(ctx context.Context) error {
 				continue
 			}
 			found = true
-			if err := f.inline.CatchUp(ctx); err != nil {
+			if err := t.catchUp(ctx, f); err != nil {
 				failed[f] = f.errorf(err)
 			}
 		}
@@ -141,10 +150,30 @@ func (t *inTurn) goThrough(ctx context.Context) error {
 	for _, f := range t.r.followers {
 		if err := failed[f]; err != nil {
 			all = append(all, err)
-			t.saved(f.up) // it is to be tried again
+			t.saved(f.up, 0) // it is to be tried again
 		}
 	}
 	return errors.Join(all...)
+}
+
+// catchUp processes what the upstream has, at least what was saved here: a log that is read
+// from a replica may not show it yet.
+func (t *inTurn) catchUp(ctx context.Context, f *follower) error {
+	for {
+		if err := f.inline.CatchUp(ctx); err != nil {
+			return err
+		}
+		t.mu.Lock()
+		head := t.heads[f.up]
+		t.mu.Unlock()
+		position := f.inline.Status().Position
+		if position >= head {
+			return nil
+		}
+		if err := f.up.Await(ctx, position); err != nil {
+			return err
+		}
+	}
 }
 
 func (t *inTurn) stop() {
