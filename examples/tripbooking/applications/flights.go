@@ -29,7 +29,9 @@ func (f *Flights) Policy(ctx context.Context, n application.Notification, p *app
 	case trip.FlightRequested:
 		p.Collect(flight.Reserve(n.Event.StreamID, e.Flight))
 	case trip.FlightCancelRequested:
-		r, err := f.reservations.Get(ctx, n.Event.StreamID)
+		// If the request was given up, there is no reservation, and no seat to free: it says so.
+		id := n.Event.StreamID
+		r, err := f.reservations.GetOrNew(ctx, id, func() *flight.Reservation { return flight.Reservations.Begin(id) })
 		if err != nil {
 			return err
 		}

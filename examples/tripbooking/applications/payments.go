@@ -54,7 +54,8 @@ func (a *Payments) Policy(ctx context.Context, n application.Notification, p *ap
 		}
 		p.Collect(payment.New(call.Trip, e.Amount, refused))
 	case trip.PaymentCancelRequested:
-		one, err := a.payments.Get(ctx, call.Trip)
+		// If the request was given up, there is no payment, and nothing to refund: it says so.
+		one, err := a.payments.GetOrNew(ctx, call.Trip, func() *payment.Payment { return payment.Payments.Begin(call.Trip) })
 		if err != nil {
 			return err
 		}

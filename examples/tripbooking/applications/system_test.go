@@ -26,6 +26,7 @@ import (
 	"github.com/annals-es/annals/internal/pgserver"
 	"github.com/annals-es/annals/memory"
 	"github.com/annals-es/annals/persistence"
+	"github.com/annals-es/annals/projection"
 	"github.com/annals-es/annals/system"
 )
 
@@ -379,5 +380,137 @@ func TestAPaymentThatComesTooLateIsRefunded(t *testing.T) {
 	}
 	if one, err := w.Trips.In(w.runner).Get(ctx, id); err != nil || one.Status != trip.Cancelled || slow.Paid(id) != 0 {
 		t.Errorf("%+v, %v; %d are paid", one, err, slow.Paid(id))
+	}
+}
+
+// deadBank does not answer when it is to charge somebody.
+type deadBank struct{ *bank.Fake }
+
+func (deadBank) Charge(context.Context, applications.Call) (string, error) {
+	return "", errors.New("the bank does not answer")
+}
+
+// cancelled holds that a trip is given up, and that nothing is paid for it.
+func (w *world) cancelled(t *testing.T, id string) {
+	t.Helper()
+	w.wait(t)
+	if one, err := w.Trips.In(w.runner).Get(t.Context(), id); err != nil || one.Status != trip.Cancelled || w.bank.Paid(id) != 0 {
+		t.Errorf("%+v, %v; %d are paid", one, err, w.bank.Paid(id))
+	}
+}
+
+// B43, B48: a request that was dropped has left nothing to give back, and the trip ends all the same.
+func TestATripEndsWhoseRequestWasDropped(t *testing.T) {
+	t.Parallel()
+	for name, run := range map[string]func(context.Context, *system.System, ...system.Option) (*system.Runner, error){
+		"in one goroutine": system.RunSync, "in the background": system.RunAsync,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			dead := deadBank{bank.New(1000)}
+			w := &world{TripBooking: define(dead), bank: dead.Fake}
+			var err error
+			if w.runner, err = run(ctx, w.System, system.WithFollowers(projection.WithFailures(1, 0, 0, projection.Park))); err != nil {
+				t.Fatal(err)
+			}
+			defer w.stop(t)
+			if err := w.Hotels.In(w.runner).Open(ctx, "Ritz", 1, false); err != nil {
+				t.Fatal(err)
+			}
+			id, err := w.Trips.In(w.runner).Book(ctx, trip.Order{Number: "1", Customer: "Ada", Flight: "AN 101", Hotel: "Ritz", Price: 700})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.wait(t)
+			if n, err := w.Trips.In(w.runner).Expire(ctx, noon.Add(patience)); n != 1 || err != nil {
+				t.Errorf("%d trips were due, %v", n, err)
+			}
+			w.wait(t)
+			parked, err := w.runner.Parked(ctx)
+			if err != nil || len(parked) != 2 || parked[0].Topic != "Trip.PaymentRequested" || parked[1].Topic != "Trip.PaymentCancelRequested" {
+				t.Fatalf("%+v, %v; want the request, and behind it that of the cancellation", parked, err)
+			}
+			if err := w.runner.Drop(ctx, "payments", "trips", parked[0].Position); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := w.runner.Retry(ctx, "payments", "trips", id); n != 1 || err != nil {
+				t.Errorf("%d were handled, %v", n, err)
+			}
+			w.cancelled(t, id)
+			if d := cmp.Diff(happened{id: {`Payment.Cancelled {"Refunded":0}`}}, eventsOf(t, w.apps()["payments"])); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+// B43, B48: a reservation that cannot be saved is skipped, and cancelled all the same.
+func TestATripEndsWhoseRequestWasSkipped(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := &world{bank: bank.New(1000)}
+	w.TripBooking = define(w.bank)
+	recorder, faults := annalstest.NewFaulty(t, memory.New())
+	var err error
+	if w.runner, err = system.RunSync(ctx, w.System, system.WithApplication(w.Flights, application.WithRecorder(recorder)),
+		system.WithFollowers(projection.WithFailures(1, 0, 0, projection.Skip))); err != nil {
+		t.Fatal(err)
+	}
+	defer w.stop(t)
+	bad := annalstest.Before(errors.New("bad"))
+	faults.OnRecord(bad, bad) // the second time, the event is tried alone
+	id, err := w.Trips.In(w.runner).Book(ctx, trip.Order{Number: "1", Customer: "Ada", Flight: "AN 101", Hotel: "Ritz", Price: 700})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := w.Trips.In(w.runner).Expire(ctx, noon.Add(patience)); n != 1 || err != nil {
+		t.Errorf("%d trips were due, %v", n, err)
+	}
+	w.cancelled(t, id)
+	if d := cmp.Diff(happened{id: {"Reservation.Cancelled {}"}}, eventsOf(t, w.apps()["flights"])); d != "" {
+		t.Error(d)
+	}
+}
+
+// B48: the trip that fails is due at the next call, the others are cancelled at this one.
+func TestATripThatFailsDoesNotHoldUpTheOthers(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := &world{bank: bank.New(1000)}
+	w.TripBooking = define(w.bank)
+	recorder, faults := annalstest.NewFaulty(t, memory.New())
+	var err error
+	if w.runner, err = system.RunSync(ctx, w.System, system.WithApplication(w.Trips, application.WithRecorder(recorder))); err != nil {
+		t.Fatal(err)
+	}
+	defer w.stop(t)
+	if err := w.Hotels.In(w.runner).Open(ctx, "Inn", 9, true); err != nil {
+		t.Fatal(err)
+	}
+	trips := w.Trips.In(w.runner)
+	var ids []string
+	for i := range 3 {
+		id, err := trips.Book(ctx, trip.Order{Number: fmt.Sprint(i), Customer: "Ada", Flight: "AN 101", Hotel: "Inn", Price: 700})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	errBad := errors.New("bad")
+	faults.OnRecord(annalstest.Before(errBad))
+	if n, err := trips.Expire(ctx, noon.Add(patience)); n != 2 || !errors.Is(err, errBad) {
+		t.Errorf("%d trips were due, %v", n, err)
+	}
+	if n, err := trips.Expire(ctx, noon.Add(patience)); n != 1 || err != nil {
+		t.Errorf("%d trips were still due, %v", n, err)
+	}
+	for _, id := range ids {
+		w.cancelled(t, id)
+	}
+	stopped, stop := context.WithCancel(ctx)
+	stop()
+	if n, err := trips.Expire(stopped, noon.Add(patience)); n != 0 || !errors.Is(err, context.Canceled) {
+		t.Errorf("%d trips were due, %v", n, err)
 	}
 }

@@ -113,10 +113,11 @@ func dueOf(booked annals.Event) time.Time {
 	return e.Due
 }
 
-// Expire cancels the trips whose time is up, and says how many were due. What is due is
-// computed from the log: it is there after a restart, and whoever calls this again, in
-// whatever process, changes nothing.
-func (t *Trips) Expire(ctx context.Context, now time.Time) (int, error) {
+// Expire cancels the trips whose time is up, and says how many: a trip that fails, and stays
+// due, does not count, and does not hold up the others. What is due is computed from the log:
+// it is there after a restart, and whoever calls this again, in whatever process, changes
+// nothing.
+func (t *Trips) Expire(ctx context.Context, now time.Time) (n int, err error) {
 	var due []annals.Event
 	if _, err := t.open.Read(ctx, func(all *deadlines) error {
 		for _, booked := range *all {
@@ -131,16 +132,24 @@ func (t *Trips) Expire(ctx context.Context, now time.Time) (int, error) {
 	slices.SortFunc(due, func(a, b annals.Event) int {
 		return cmp.Or(dueOf(a).Compare(dueOf(b)), cmp.Compare(a.StreamID, b.StreamID))
 	})
+	var failed []error
 	for _, booked := range due {
+		if ctx.Err() != nil {
+			failed = append(failed, ctx.Err())
+			break
+		}
 		err := t.trips.Update(annals.CausedBy(ctx, booked), booked.StreamID, func(one *trip.Trip) error {
 			one.Expire(now) // it decides again: an answer may have been faster
 			return nil
 		})
 		if err != nil {
-			return 0, err
+			failed = append(failed, err)
+		}
+		if _, saved := errors.AsType[*application.AfterSaveError](err); saved || err == nil {
+			n++
 		}
 	}
-	return len(due), nil
+	return n, errors.Join(failed...)
 }
 
 // Overview is the trips, by their ids.

@@ -30,7 +30,7 @@ var Reservations = annals.Define("Reservation",
 // Reserve reserves a seat for a trip. There is always one.
 func Reserve(trip, flight string) *Reservation { return Reservations.New(trip, Reserved{flight}) }
 
-// Cancel gives the seat back.
+// Cancel gives the seat back. It says so also if none was reserved: whoever asks waits for that.
 func (r *Reservation) Cancel() {
 	if !r.Cancelled {
 		annals.Trigger(r, Cancelled{})

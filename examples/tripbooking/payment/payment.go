@@ -39,5 +39,5 @@ func New(trip string, amount int, refused string) *Payment {
 	return Payments.New(trip, Charged{Amount: amount})
 }
 
-// Cancel records that what was charged is refunded.
+// Cancel records that what was charged is refunded: nothing, if nothing was asked for.
 func (p *Payment) Cancel() { annals.Trigger(p, Cancelled{Refunded: p.Charged}) }
