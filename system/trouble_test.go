@@ -805,3 +805,54 @@ func TestATakeoverIsNoShortLog(t *testing.T) {
 		}
 	})
 }
+
+// B48: followers of one application take turns, a step each, however long it lasts.
+func TestFollowersOfOneApplicationTakeTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		logs := []persistence.Recorder{memory.New(), memory.New()}
+		other := listen("other", nil)
+		l := listen("listener", func(ctx context.Context, l *listener, n application.Notification, p *application.Processing) error {
+			<-time.After(10 * time.Millisecond)
+			return l.note(ctx, p, n.Event.Topic)
+		})
+		upstreams := []system.Option{
+			system.WithApplication(schoolApp, application.WithRecorder(logs[0])), system.WithApplication(other, application.WithRecorder(logs[1])),
+		}
+		first, err := system.RunSync(ctx, system.Define("s", system.Pipe(schoolApp), system.Pipe(other)), upstreams...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const many = 100
+		for range many { // the backlogs
+			_, err := schoolApp.In(first).register(ctx, "Fido")
+			if err == nil {
+				_, err = other.In(first).notes.Append(ctx, "x")
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := first.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		r, err := system.RunAsync(ctx, system.Define("s", system.Pipe(schoolApp, l), system.Pipe(other, l)), upstreams...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Wait(ctx); err != nil {
+			t.Fatal(err)
+		}
+		of := make(map[string]int)
+		for _, topic := range texts(t, l.In(r))[:many] {
+			of[topic]++
+		}
+		if of["Dog.Registered"] < many/3 || of["Notes.Noted"] < many/3 {
+			t.Errorf("of the first %d events: %v", many, of)
+		}
+		if err := r.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
