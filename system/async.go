@@ -49,6 +49,7 @@ func (b *inBackground) start(ctx context.Context) error {
 			b.r.after(f.up, h.saved)
 		}
 		var err error
+		f.saved = h
 		up := &feed{handover: h, running: ctx, waits: &b.wg}
 		if f.runner, err = projection.Start(ctx, up, f.proj, f.view, f.options(b.r)...); err != nil {
 			return f.errorf(err)
@@ -80,6 +81,9 @@ func (b *inBackground) wait(ctx context.Context) error {
 			head, err := f.up.Position(ctx)
 			if err != nil {
 				return err
+			}
+			if saved, _ := f.saved.now(); saved > head { // the log is read from a replica
+				head = saved
 			}
 			if head <= waited[f] {
 				continue

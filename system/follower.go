@@ -29,6 +29,7 @@ type follower struct {
 
 	inline *projection.Inline[*step] // of RunSync
 	runner *projection.Runner[*step] // of RunAsync
+	saved  *handover                 // of RunAsync: what the upstream saved here
 }
 
 // step is a transaction of the view. Where the policy is called, it has the turn of the

@@ -748,16 +748,11 @@ func TestALogThatLagsLosesNothing(t *testing.T) {
 		if err := log.Recorder.Wait(t.Context(), 39); err != nil {
 			t.Fatal(err)
 		}
-		for n := 0; n != 40; {
-			if err := r.Wait(t.Context()); err != nil {
-				t.Fatal(mode, err)
-			}
-			if n, err = countersApp.In(r).count(t.Context(), "sit"); n > 40 || err != nil {
-				t.Fatal(mode, n, err)
-			}
-			if r.Status()[0].Position == 40 && n != 40 {
-				t.Fatalf("%s: %d effects of 40 events", mode, n)
-			}
+		if err := r.Wait(t.Context()); err != nil { // for what was saved here last, whatever the replica shows
+			t.Fatal(mode, err)
+		}
+		if n, err := countersApp.In(r).count(t.Context(), "sit"); n != 40 || err != nil {
+			t.Errorf("%s: %d effects of 40 events, %v", mode, n, err)
 		}
 		if err := other.Close(); err != nil {
 			t.Error(err)
