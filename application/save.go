@@ -213,15 +213,17 @@ func (d do) addTo(s *save) error { //nolint:unparam // it is a step
 // addDo adds statements behind those that are there.
 func (s *save) addDo(f func(ctx context.Context, tx any) error) {
 	before := s.batch.Do
-	if before == nil {
+	switch {
+	case f == nil:
+	case before == nil:
 		s.batch.Do = f
-		return
-	}
-	s.batch.Do = func(ctx context.Context, tx any) error {
-		if err := before(ctx, tx); err != nil {
-			return err
+	default:
+		s.batch.Do = func(ctx context.Context, tx any) error {
+			if err := before(ctx, tx); err != nil {
+				return err
+			}
+			return f(ctx, tx)
 		}
-		return f(ctx, tx)
 	}
 }
 

@@ -330,6 +330,35 @@ func TestAPipeMayBeLimitedToTypesOfEvents(t *testing.T) {
 	}
 }
 
+// B22: also where others of the step have none.
+func TestStatementsAreThoseOfTheWholeStep(t *testing.T) {
+	t.Parallel()
+	log := memory.New()
+	school, err := openSchool(t.Context(), application.WithRecorder(log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if _, err := school.register(t.Context(), "Fido"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var done []int64
+	l := listen("listener", func(ctx context.Context, l *listener, n application.Notification, p *application.Processing) error {
+		if n.Position%2 == 0 {
+			p.Collect(application.Do(func(context.Context, any) error { done = append(done, n.Position); return nil }))
+		}
+		return l.note(ctx, p, n.Event.Topic)
+	})
+	r := start(t, system.RunSync, system.Define("s", system.Pipe(schoolApp, l)), system.WithApplication(schoolApp, application.WithRecorder(log)))
+	if got := texts(t, l.In(r)); len(got) != 5 || !slices.Equal(done, []int64{2, 4}) {
+		t.Errorf("done %v, notes %v", done, got)
+	}
+	if err := school.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // B22: a policy's own statements are part of the step.
 func TestAPolicyMayCollectStatements(t *testing.T) {
 	t.Parallel()
