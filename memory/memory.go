@@ -106,8 +106,11 @@ func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, er
 	if positions, err := r.check(ctx, &b); err != nil || positions != nil {
 		return positions, err
 	}
-	entries := newDraft(r.ledger)
-	b.OpenLedger(func(context.Context, any) (persistence.Ledger, error) { return &ledger{entries}, nil })
+	var entries *draft[string, string]
+	if b.Ledger != nil {
+		entries = newDraft(r.ledger)
+		b.OpenLedger(func(context.Context, any) (persistence.Ledger, error) { return &ledger{entries}, nil })
+	}
 	if b.Do != nil {
 		if err := b.Do(ctx, nil); err != nil { // it may read
 			return nil, err
@@ -118,7 +121,9 @@ func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, er
 	if r.closed {
 		return nil, annals.ErrClosed
 	}
-	entries.apply()
+	if entries != nil {
+		entries.apply()
+	}
 	if t := b.Tracking; t != nil {
 		r.tracking[t.Name] = t.Position
 	}

@@ -168,31 +168,22 @@ func certificate(t *testing.T) (authority, cert, key []byte) {
 	return cert, cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})
 }
 
-func TestASubscriptionHearsOfSavesOfOthers(t *testing.T) {
+func TestAWaiterFindsASaveOfAnotherByPolling(t *testing.T) {
 	t.Parallel()
-	for name, opts := range map[string][]postgres.Option{
-		"by notifications alone": {postgres.WithPollInterval(time.Hour)},
-		"by polling alone":       {postgres.WithPolling()},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			address := create(t)
-			reader, writer := open(t, address, opts...), open(t, address, opts...)
-			n := int64(0)
-			next := func() {
-				n++
-				if _, err := writer.Record(t.Context(), batch(event("a", n))); err != nil {
-					t.Error(err)
-				}
-			}
-			next()
-			for _, err := range persistence.Follow(t.Context(), reader, persistence.LogQuery{Limit: 20}) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				next()
-			}
-		})
+	address := create(t)
+	reader, writer := open(t, address, postgres.WithPolling(), postgres.WithPollInterval(time.Millisecond)), open(t, address)
+	woken := make(chan error)
+	for n := int64(1); n <= 5; n++ {
+		go func() { woken <- reader.Wait(t.Context(), n-1) }()
+		if _, err := writer.Record(t.Context(), batch(event("a", n))); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-woken; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := count(t, reader); n != 5 {
+		t.Errorf("there are %d events", n)
 	}
 }
 

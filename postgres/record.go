@@ -34,7 +34,9 @@ func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, er
 	if err := r.usable(ctx); err != nil {
 		return nil, r.errorf(ctx, "record", err)
 	}
-	b.OpenLedger(r.openLedger)
+	if b.Ledger != nil {
+		b.OpenLedger(r.openLedger)
+	}
 	if len(b.Events) == 0 && b.Tracking == nil && b.Do == nil {
 		return nil, nil
 	}

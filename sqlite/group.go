@@ -31,7 +31,9 @@ func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, er
 	if err := r.usable(ctx); err != nil {
 		return nil, r.errorf(ctx, "record", err)
 	}
-	b.OpenLedger(r.openLedger)
+	if b.Ledger != nil {
+		b.OpenLedger(r.openLedger)
+	}
 	return r.writer.Record(ctx, &b)
 }
 

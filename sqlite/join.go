@@ -30,7 +30,9 @@ func (r *Recorder) RecordTx(ctx context.Context, tx any, b persistence.Batch) ([
 		return nil, err
 	}
 	err = r.usableTx(ctx, t)
-	b.OpenLedger(r.openLedger)
+	if b.Ledger != nil {
+		b.OpenLedger(r.openLedger)
+	}
 	var positions []int64
 	if err == nil {
 		positions, err = r.join(ctx, t, &b)
