@@ -168,7 +168,7 @@ func WithHashChain() Option {
 }
 
 // WithRetries says how often [Repository.Update] and [Application.Retry] try
-// again after a version conflict. Default: 20.
+// again after a version conflict, and a [Policy] is called again for one. Default: 20.
 func WithRetries(n int) Option {
 	return option(func(c *config) error {
 		if n < 0 {

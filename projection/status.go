@@ -59,7 +59,7 @@ func (s Status) Health(longest time.Duration) error {
 	case s.Err != nil:
 		return s.Err
 	case s.Trouble != nil:
-		return fmt.Errorf("projection %s: %w", s.Projection, s.Trouble)
+		return s.Trouble // it says whose
 	case s.Lag > longest:
 		return fmt.Errorf("projection %s lags by %v, and %d positions: %w", s.Projection, s.Lag, s.Behind(), ErrLag)
 	default:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -56,7 +55,6 @@ func (s *step) handle(ctx context.Context, n application.Notification, p applica
 func (s *step) end() {
 	if s.hasTurn {
 		<-s.turn
-		s.hasTurn = false
 	}
 }
 
@@ -86,48 +84,35 @@ func (f *follower) events() projection.Part[*step] {
 	return projection.OnAll(handle)
 }
 
-// conflictTries is how often what a policy does is done again because somebody else saved
-// one of its aggregates.
-const conflictTries = 30
-
-// update is a transaction of the view.
+// update is a transaction of the view. What a policy does is done again when somebody else
+// saved one of its aggregates, as commands are.
 func (f *follower) update(ctx context.Context, work func(context.Context, *step) error, rest func() persistence.Batch) error {
 	s := &step{turn: f.turn}
 	defer s.end()
 	var last annals.VersionConflictError
-	for n := 0; ; n++ {
+	var failure error // what is not to be tried again, whatever it is
+	err := f.app.Retry(ctx, func(ctx context.Context) error {
 		s.effects = f.app.NewEffects()
-		if err := work(ctx, s); err != nil {
-			return err
+		if failure = work(ctx, s); failure != nil {
+			return nil
 		}
 		_, err := s.effects.Save(ctx, rest())
 		if _, saved := err.(*application.AfterSaveError); saved { //nolint:errorlint // within another error it is that of another save
 			return nil
 		}
-		if !errors.Is(err, annals.ErrVersionConflict) || n == conflictTries {
-			return err
-		}
 		if conflict, ok := errors.AsType[*annals.VersionConflictError](err); ok {
-			if *conflict == last {
-				return err // nobody has got on: it will be the same the next time
+			if *conflict == last { // nobody has got on: it will be the same the next time
+				failure = err
+				return nil
 			}
 			last = *conflict
 		}
-		if err := pause(ctx, n); err != nil {
-			return err
-		}
+		return err
+	})
+	if failure != nil {
+		return failure
 	}
-}
-
-// pause waits for a random time, which grows with the number of tries.
-func pause(ctx context.Context, n int) error {
-	timer := time.NewTimer(rand.N(time.Millisecond << min(n, 6))) //nolint:gosec // jitter needs no secure randomness
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	return ctx.Err()
+	return err
 }
 
 // options are those of the projection.

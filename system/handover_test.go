@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -272,5 +273,64 @@ func TestARunnerEndsCleanly(t *testing.T) {
 		default:
 			t.Errorf("%s: it is not done", mode)
 		}
+	}
+}
+
+type located struct {
+	Addr netip.Addr
+	Tags []string
+}
+
+// A value that is more than its memory is read, and not copied.
+func TestWhatCannotBeCopiedIsRead(t *testing.T) {
+	t.Parallel()
+	app, err := application.Open(t.Context(), "places")
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := application.NewLog(app, annals.DefineLog[located]("Places", "Located"), "places")
+	h := system.NewHandover(app)
+	stop := app.AfterSave(h.Saved)
+	defer stop()
+	addr := netip.MustParseAddr("10.0.0.1")
+	if _, err := places.Append(t.Context(), located{addr, []string{"a"}}); err != nil {
+		t.Fatal(err)
+	}
+	for n, err := range h.Feed().Notifications(t.Context(), application.UpTo(1)) {
+		if got, ok := n.Event.Data.(located); err != nil || !ok || got.Addr != addr {
+			t.Errorf("%v, %v", n.Event.Data, err)
+		}
+	}
+	if n, _ := h.Kept(); n != 0 {
+		t.Errorf("%d are kept", n)
+	}
+	if err := app.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// B37: the headers of what was handed over are the reader's own.
+func TestHeadersAreHandedOverAsACopy(t *testing.T) {
+	t.Parallel()
+	school, err := openSchool(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := system.NewHandover(school.Application)
+	stop := school.AfterSave(h.Saved)
+	defer stop()
+	ctx := annals.ContextWithMetadata(t.Context(), annals.Metadata{Headers: map[string]string{"user": "ada"}})
+	recordings, err := school.Save(ctx, dogs.New(annals.NewID(), registered{"Fido"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	recordings[0].Event.Metadata.Headers["user"] = "eve"
+	for n, err := range h.Feed().Notifications(t.Context(), application.UpTo(1)) {
+		if got := n.Event.Metadata.Headers["user"]; got != "ada" || err != nil {
+			t.Errorf("%s, %v", got, err)
+		}
+	}
+	if err := school.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -24,7 +24,7 @@ func main() {
 }
 
 func run(ctx context.Context, how running.Flags, out io.Writer) (err error) {
-	runner, err := how.Run(ctx, DogSchools, SchoolApp.Name(), CountersApp.Name())
+	runner, err := how.Run(ctx, DogSchools)
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ var orders = []trip.Order{
 
 func run(ctx context.Context, how running.Flags, out io.Writer) (err error) {
 	b := define()
-	runner, err := how.Run(ctx, b.System, b.Trips.Name(), b.Flights.Name(), b.Hotels.Name(), b.Payments.Name())
+	runner, err := how.Run(ctx, b.System)
 	if err != nil {
 		return err
 	}

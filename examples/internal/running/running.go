@@ -39,8 +39,8 @@ func (f *Flags) Register(set *flag.FlagSet) {
 
 // Run runs the system. Applications that share a file or a database have tables of their
 // own there, which begin with the name of the application; they are created.
-func (f *Flags) Run(ctx context.Context, s *system.System, apps ...string) (*system.Runner, error) {
-	environ, err := f.environ(apps...)
+func (f *Flags) Run(ctx context.Context, s *system.System) (*system.Runner, error) {
+	environ, err := f.environ(s.Applications())
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (f *Flags) Run(ctx context.Context, s *system.System, apps ...string) (*sys
 
 // environ returns what the environment would say: settings for all applications, and, with
 // a name before them, for one.
-func (f *Flags) environ(apps ...string) ([]string, error) {
+func (f *Flags) environ(apps []string) ([]string, error) {
 	environ := []string{"RECORDER=" + f.Recorder}
 	each := func(setting string, value func(app string) string) {
 		for _, app := range apps {

@@ -52,7 +52,7 @@ func start(t *testing.T, how running.Flags) *world {
 	w := &world{bank: bank.New(1000)}
 	w.TripBooking = define(w.bank)
 	var err error
-	if w.runner, err = how.Run(t.Context(), w.System, "trips", "flights", "hotels", "payments"); err != nil {
+	if w.runner, err = how.Run(t.Context(), w.System); err != nil {
 		t.Fatal(err)
 	}
 	return w
