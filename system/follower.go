@@ -94,16 +94,15 @@ func (f *follower) update(ctx context.Context, work func(context.Context, *step)
 	err := f.app.Retry(ctx, func(ctx context.Context) error {
 		s.effects = f.app.NewEffects()
 		if failure = work(ctx, s); failure != nil {
-			return nil
+			return nil //nolint:nilerr // see failure
 		}
 		_, err := s.effects.Save(ctx, rest())
 		if _, saved := err.(*application.AfterSaveError); saved { //nolint:errorlint // within another error it is that of another save
-			return nil
+			err = nil
 		}
 		if conflict, ok := errors.AsType[*annals.VersionConflictError](err); ok {
 			if *conflict == last { // nobody has got on: it will be the same the next time
-				failure = err
-				return nil
+				failure, err = err, nil
 			}
 			last = *conflict
 		}
