@@ -238,15 +238,16 @@ func (r *Repository[A]) events(
 	ctx context.Context, id string, q persistence.StreamQuery, stop func(*annals.Event) bool,
 ) iter.Seq2[annals.Event, error] {
 	return func(yield func(annals.Event, error) bool) {
+		var e annals.Event // one for all: stop keeps it off the stack
 		for stored, err := range r.app.readStream(ctx, id, q) {
-			var e annals.Event
 			if err == nil {
 				e, err = r.app.mapper.Decode(ctx, &stored)
 			}
-			if err == nil && stop != nil && stop(&e) {
+			switch {
+			case err != nil:
+				yield(annals.Event{}, err)
 				return
-			}
-			if !yield(e, err) {
+			case stop != nil && stop(&e), !yield(e, nil):
 				return
 			}
 		}
