@@ -38,14 +38,15 @@ type Outcome struct {
 func (c *Comparison) Run(b *testing.B, metric string, ratio func(times float64) float64) *Outcome {
 	b.Helper()
 	var o Outcome
+	var baresMallocs uint64 // counting them is not free: both sides begin as it leaves the memory
 	for n := 0; b.Loop(); n++ {
 		var bare time.Duration
 		if n%2 == 0 {
-			bare = c.Bare.measure(b, nil)
+			bare = c.Bare.measure(b, &baresMallocs)
 		}
 		ours := c.Ours.measure(b, &o.mallocs)
 		if n%2 == 1 {
-			bare = c.Bare.measure(b, nil)
+			bare = c.Bare.measure(b, &baresMallocs)
 		}
 		o.PerEvent = append(o.PerEvent, ours)
 		if bare > 0 {
