@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -50,14 +51,21 @@ func (r *Recorder) try(ctx context.Context, pool *pgxpool.Pool, f func(conn *pgx
 	}
 	defer conn.Release()
 	err = f(conn.Conn())
+	_, known := isLost(err)
 	switch {
-	case err == nil || !conn.Conn().IsClosed():
+	case err == nil || known || !conn.Conn().IsClosed():
 		return err
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return err
 	default:
 		return &lostError{err: err, sent: !pgconn.SafeToRetry(err)}
 	}
+}
+
+// isTimeout reports whether what a connection waited for did not come in time.
+func isTimeout(err error) bool {
+	e, ok := errors.AsType[net.Error](err)
+	return ok && e.Timeout()
 }
 
 // isRefused reports whether the server says of a connection that it will not have

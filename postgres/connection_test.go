@@ -198,6 +198,10 @@ func TestAWaiterIsWokenByASaveOfAnother(t *testing.T) {
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
 	writer := open(t, address)
+	// A reader also looks by himself now and then; what is heard here is a notification.
+	if _, err := conn.Exec(t.Context(), "LISTEN "+writer.Channel()); err != nil {
+		t.Fatal(err)
+	}
 	for n := int64(1); n <= 5; n++ {
 		reader := open(t, withParameter(t, address, "application_name", name), postgres.WithPollInterval(time.Hour))
 		woken := make(chan error)
@@ -212,6 +216,9 @@ func TestAWaiterIsWokenByASaveOfAnother(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := <-woken; err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.WaitForNotification(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if err := reader.Close(); err != nil {

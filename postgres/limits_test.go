@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,6 +71,29 @@ func TestLimitsEndWithTheirContext(t *testing.T) {
 		}
 		if err := child.Err(); !errors.Is(err, context.Canceled) {
 			t.Errorf("Err() of a child = %v", err)
+		}
+	})
+}
+
+func TestLimitsEndWhatAConnectionWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l limits
+		defer l.stop()
+		conn, server := net.Pipe()
+		defer func() { _, _ = conn.Close(), server.Close() }()
+		start := time.Now()
+		done := l.guard(conn, time.Second)
+		_, err := conn.Read(make([]byte, 1))
+		if took := time.Since(start); !isTimeout(err) || took != time.Second {
+			t.Errorf("what it waited for ended after %v, with error %v", took, err)
+		}
+		if !done() {
+			t.Error("it does not say that the time was over")
+		}
+		again, server := net.Pipe()
+		defer func() { _, _ = again.Close(), server.Close() }()
+		if done := l.guard(again, time.Minute); done() {
+			t.Error("it says that the time was over")
 		}
 	})
 }

@@ -229,6 +229,8 @@ func integer(raw []byte) int64 {
 // epoch is where PostgreSQL counts microseconds from.
 const epoch = 946_684_800 // seconds
 
+func microsOf(t time.Time) int64 { return t.UnixMicro() - epoch*1_000_000 }
+
 func timeOf(micros int64) time.Time { return time.UnixMicro(micros + epoch*1_000_000).UTC() }
 
 // MaxPosition returns the greatest position; of the replica, if there is one.

@@ -155,20 +155,25 @@ func leaveOut(reqs []*group.Request) (left []*group.Request) {
 }
 
 func (r *Recorder) tryCommit(reqs []*group.Request, unknown bool) error {
-	ctx, done := r.limits.within(context.Background(), r.cfg.connectTimeout+r.cfg.lockTimeout+r.cfg.saveTimeout)
-	defer done()
-	err := r.try(ctx, r.pool, func(conn *pgx.Conn) error {
+	ctx := context.Background()
+	return r.try(ctx, r.pool, func(conn *pgx.Conn) error {
 		sql, err := r.texts()
 		if err != nil {
 			return err
 		}
+		done := r.limits.guard(conn.PgConn().Conn(), r.cfg.lockTimeout+r.cfg.saveTimeout)
+		defer func() {
+			if ended := done(); ended {
+				_ = conn.Close(ctx)
+			}
+		}()
 		s := &saving{r: r, sql: sql, conn: conn, unknown: unknown}
-		return s.store(ctx, reqs)
+		err = s.store(ctx, conn, reqs)
+		if isTimeout(err) {
+			err = &lostError{err: errors.New("the server does not answer; see WithSaveTimeout, or POSTGRES_SAVE_TIMEOUT"), sent: true}
+		}
+		return err
 	})
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = &lostError{err: errors.New("the server does not answer; see WithSaveTimeout, or POSTGRES_SAVE_TIMEOUT"), sent: true}
-	}
-	return err
 }
 
 // saving stores requests by a connection, or in a transaction.
@@ -189,9 +194,9 @@ type conn interface {
 
 // store stores requests and answers each; without an answer are those that an error
 // concerns.
-func (s *saving) store(ctx context.Context, reqs []*group.Request) error {
+func (s *saving) store(ctx context.Context, conn *pgx.Conn, reqs []*group.Request) error {
 	if len(reqs) == 1 {
-		if positions, err := s.storeOne(ctx, reqs[0].Batch); err != nil || positions != nil {
+		if positions, err := s.storeOne(ctx, conn, reqs[0].Batch); err != nil || positions != nil {
 			if err == nil {
 				s.r.watcher.saved()
 				markFresh(reqs[0].Batch)
@@ -242,30 +247,6 @@ func markFresh(b *persistence.Batch) {
 func isAnswer(err error) bool {
 	return errors.Is(err, annals.ErrVersionConflict) || errors.Is(err, annals.ErrTrackingConflict) ||
 		errors.Is(err, annals.ErrOutcomeUnknown)
-}
-
-// storeOne stores a batch of a single event by a statement that is a transaction of
-// its own. It returns nil if the batch is another, or does not fit to what was stored
-// when the statement began. It says neither how long it waits nor how durable it is: where
-// the connection does not say it, this is left to storeGroup.
-func (s *saving) storeOne(ctx context.Context, b *persistence.Batch) ([]int64, error) {
-	if len(b.Events) != 1 || b.Tracking != nil || !s.sql.settled {
-		return nil, nil
-	}
-	e := &b.Events[0]
-	var position int64
-	shape := int32(e.Shape) //nolint:gosec // shapes are few
-	err := s.conn.QueryRow(ctx, s.sql.insertOne, s.r.mode, e.StreamID, e.Version, e.ID, e.Topic, e.Time, shape, e.Encoding,
-		notNil(e.State), textOrNull(e.CorrelationID), textOrNull(e.CausationID), bytesOrNull(e.Headers), bytesOrNull(e.Hash),
-	).Scan(&position, nil)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	default:
-		return []int64{position}, nil
-	}
 }
 
 // outcome is what became of a batch: its positions, or why it does not fit.

@@ -11,14 +11,15 @@ import (
 // statements are the texts of what every call uses, with the names of the
 // recorder's own tables.
 type statements struct {
-	channel     string // of notifications
-	lock        string // takes the lock, with the lock timeout
-	lockJoined  string // takes the lock in a transaction of the caller, who says how long it waits
-	insertOne   string
-	settled     bool   // insertOne may be used: the connection's settings are those of a save
-	attend      string // says, for as long as the connection lasts, that somebody listens
-	insertGroup string
-	storedIDs   string
+	channel       string // of notifications
+	lock          string // takes the lock, with the lock timeout
+	lockJoined    string // takes the lock in a transaction of the caller, who says how long it waits
+	insertOne     string
+	insertOneName string // as a prepared statement
+	settled       bool   // insertOne may be used: the connections are as it needs them
+	attend        string // says, for as long as the connection lasts, that somebody listens
+	insertGroup   string
+	storedIDs     string
 
 	maxPosition, maxTracking     string
 	maxVersion                   string
@@ -41,8 +42,10 @@ const lockText = "SELECT pg_advisory_xact_lock({key}) FROM (SELECT set_config('l
 // insertOneText stores one event, in a transaction that consists of nothing else: it
 // takes the lock, and then a position. The statement's snapshot is older than the
 // lock, so it may miss the event before this one, and then stores nothing: whoever
-// gets no row asks again by insertGroupText. That the version is free is what the
-// unique index is for, which no snapshot fools.
+// gets no row asks again by insertGroupText. It may also miss the event that has this
+// one's version. Then it fails, because no snapshot fools the unique index, and is asked
+// again as well. ON CONFLICT DO NOTHING would say the same without an error, and costs
+// every save a look into the index and a lock.
 //
 // How long it waits for the lock, the connection says. A commit that would not be durable
 // is left to insertGroupText as well.
@@ -53,11 +56,11 @@ const lockText = "SELECT pg_advisory_xact_lock({key}) FROM (SELECT set_config('l
 const insertOneText = "INSERT INTO annals_events (stream_id, " + columns + ", hash) " +
 	"SELECT $1::text, $2::bigint, $3::text, $4::text, $5::timestamptz, $6::integer, $7::text, $8::bytea, " +
 	"$9::text, $10::text, $11::bytea, $12::bytea " +
-	"FROM (SELECT pg_advisory_xact_lock({key}) OFFSET 0) AS lock " +
+	"FROM (SELECT pg_advisory_xact_lock({key}), " +
+	"CASE WHEN pg_try_advisory_xact_lock({listeners}) THEN NULL ELSE pg_notify('{channel}', '')::text END OFFSET 0) AS lock " +
 	"WHERE current_setting('synchronous_commit') <> 'off' " +
-	"AND ($2 = 1 OR EXISTS (SELECT FROM annals_events WHERE stream_id = $1 AND version = $2 - 1)) " +
-	"ON CONFLICT (stream_id, version) DO NOTHING " +
-	"RETURNING position, CASE WHEN pg_try_advisory_xact_lock({listeners}) THEN NULL ELSE pg_notify('{channel}', '')::text END"
+	"AND $2 = 1 + coalesce((SELECT version FROM annals_events WHERE stream_id = $1 ORDER BY version DESC LIMIT 1), 0) " +
+	"RETURNING position"
 
 // attendText says that somebody listens, until the connection ends.
 const attendText = "SELECT pg_advisory_lock_shared({listeners})"
@@ -132,6 +135,7 @@ func (r *Recorder) statements(schema string) *statements {
 		attend:         text(attendText),
 		lockJoined:     text("SELECT pg_advisory_xact_lock({key})"),
 		insertOne:      text(insertOneText),
+		insertOneName:  channel + "_one",
 		insertGroup:    text(insertGroupText),
 		storedIDs:      text(storedIDsText),
 		maxPosition:    text("SELECT max(position) FROM annals_events"),

@@ -17,21 +17,26 @@ type watcher struct {
 	r *Recorder
 
 	mu        sync.Mutex
-	changed   chan struct{} // closed and replaced when there may be new events
+	changed   chan struct{} // closed when there may be new events; nil: nobody waits
 	closed    bool
 	listening bool
 	listeners sync.WaitGroup
 }
 
-func newWatcher(r *Recorder) *watcher { return &watcher{r: r, changed: make(chan struct{})} }
+func newWatcher(r *Recorder) *watcher { return &watcher{r: r} }
 
 // saved wakes those who wait.
 func (w *watcher) saved() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.closed {
+	w.wake()
+}
+
+// wake wakes those who wait. The lock is held.
+func (w *watcher) wake() {
+	if w.changed != nil {
 		close(w.changed)
-		w.changed = make(chan struct{})
+		w.changed = nil
 	}
 }
 
@@ -43,15 +48,16 @@ func (w *watcher) next() (changed <-chan struct{}, closed bool) {
 		w.listening = true
 		w.listeners.Go(w.listen)
 	}
+	if w.changed == nil {
+		w.changed = make(chan struct{})
+	}
 	return w.changed, w.closed
 }
 
 func (w *watcher) close() {
 	w.mu.Lock()
-	if !w.closed {
-		w.closed = true
-		close(w.changed)
-	}
+	w.closed = true
+	w.wake()
 	w.mu.Unlock()
 	w.listeners.Wait()
 }
