@@ -29,7 +29,7 @@ func ExampleUpcast() {
 
 	named := dogs.EventTypes()[0]
 	for shape, stored := range map[int]string{1: `{"Name":"Rex Miller"}`, 2: `{"First":"Ada","Last":"Byron"}`} {
-		data, err := named.Decode(shape, func(target any) error { return json.Unmarshal([]byte(stored), target) })
+		data, err := named.Decode(shape, []byte(stored), json.Unmarshal)
 		fmt.Printf("%d: %+v %v\n", shape, data, err)
 	}
 	// Unordered output:

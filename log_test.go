@@ -1,6 +1,7 @@
 package annals_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"testing"
@@ -54,7 +55,7 @@ func TestALogDescribesItsEventToAMapper(t *testing.T) {
 		"Pages.Created[Pages.Made] 2 annals_test.PageCreated" {
 		t.Errorf("the type is %s", got)
 	}
-	data, err := types[0].Decode(1, unmarshal(`{"ID":"p1"}`))
+	data, err := types[0].Decode(1, []byte(`{"ID":"p1"}`), json.Unmarshal)
 	if err != nil || data != (PageCreated{"p1", "untitled"}) {
 		t.Errorf("shape 1 became %+v (%v)", data, err)
 	}

@@ -17,16 +17,19 @@ type shapes struct {
 	upcasts []upcast
 }
 
-type decoder func(unmarshal func(any) error) (any, error)
+// unmarshaler makes a value of what is stored, as json.Unmarshal does.
+type unmarshaler = func(data []byte, target any) error
+
+type decoder func(data []byte, unmarshal unmarshaler) (any, error)
 
 func decoderOf[T any]() decoder {
 	var targets sync.Pool // of *T, zero: an event costs the copy that is returned, and no target
-	return func(unmarshal func(any) error) (any, error) {
+	return func(data []byte, unmarshal unmarshaler) (any, error) {
 		target, ok := targets.Get().(*T)
 		if !ok {
 			target = new(T)
 		}
-		err := unmarshal(target)
+		err := unmarshal(data, target)
 		v := *target
 		*target = *new(T)
 		targets.Put(target)
@@ -55,17 +58,17 @@ func (s *shapes) ShapeType(shape int) reflect.Type {
 }
 
 // Decode returns a value of the present shape that was stored in a shape from 1
-// to Shape. It calls unmarshal once, with a pointer to a zero value of the type of
-// that shape, and then the upcasts from there on. An upcast that panics gives an
-// error that says where.
-func (s *shapes) Decode(shape int, unmarshal func(target any) error) (any, error) {
+// to Shape. It calls unmarshal once, such as json.Unmarshal, with the data and a pointer
+// to a zero value of the type of that shape, and then the upcasts from there on. An upcast
+// that panics gives an error that says where.
+func (s *shapes) Decode(shape int, data []byte, unmarshal func(data []byte, target any) error) (any, error) {
 	if shape == s.Shape() {
-		return s.decode(unmarshal)
+		return s.decode(data, unmarshal)
 	}
 	if shape < 1 || shape > s.Shape() {
 		return nil, fmt.Errorf("shape %d is not between 1 and %d: %w", shape, s.Shape(), ErrUnsupported)
 	}
-	v, err := s.upcasts[shape-1].decode(unmarshal)
+	v, err := s.upcasts[shape-1].decode(data, unmarshal)
 	if err != nil {
 		return nil, err
 	}

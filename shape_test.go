@@ -33,11 +33,6 @@ func moved(v3 MovedV3) Moved {
 var movers = annals.Define("Mover",
 	annals.On[Moved]("Moved", annals.Upcast(movedV2), annals.Upcast(movedV3), annals.Upcast(moved)))
 
-// unmarshal returns what a mapper gives to Decode, for a stored text.
-func unmarshal(text string) func(any) error {
-	return func(target any) error { return json.Unmarshal([]byte(text), target) }
-}
-
 // B8.
 func TestEveryStoredShapeBecomesThePresentOne(t *testing.T) {
 	t.Parallel()
@@ -58,7 +53,7 @@ func TestEveryStoredShapeBecomesThePresentOne(t *testing.T) {
 		if got := typ.ShapeType(shape); got != c.goType {
 			t.Errorf("shape %d is %v, want %v", shape, got, c.goType)
 		}
-		if got, err := typ.Decode(shape, unmarshal(c.stored)); err != nil || got != (Moved{c.want}) {
+		if got, err := typ.Decode(shape, []byte(c.stored), json.Unmarshal); err != nil || got != (Moved{c.want}) {
 			t.Errorf("shape %d became %#v (%v), want %q", shape, got, err, c.want)
 		}
 	}
@@ -68,7 +63,7 @@ func TestEveryStoredShapeBecomesThePresentOne(t *testing.T) {
 func TestAShapeThatTheCodeDoesNotKnowIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, shape := range []int{-1, 0, 5, 1 << 40} {
-		_, err := movers.EventTypes()[0].Decode(shape, func(any) error {
+		_, err := movers.EventTypes()[0].Decode(shape, nil, func([]byte, any) error {
 			t.Errorf("shape %d was decoded", shape)
 			return nil
 		})
@@ -76,7 +71,7 @@ func TestAShapeThatTheCodeDoesNotKnowIsAnError(t *testing.T) {
 	}
 	failed := errors.New("of the transcoder")
 	for shape := 1; shape <= 4; shape++ {
-		_, err := movers.EventTypes()[0].Decode(shape, func(any) error { return failed })
+		_, err := movers.EventTypes()[0].Decode(shape, nil, func([]byte, any) error { return failed })
 		wantError(t, err, failed)
 	}
 }
@@ -128,7 +123,7 @@ func TestUpcastsThatDoNotFollowEachOtherDoNotDefine(t *testing.T) {
 // B8, B13.
 func TestAnUpcastThatPanicsIsAnErrorThatSaysWhere(t *testing.T) {
 	t.Parallel()
-	stored := unmarshal(`{"Place":"Ulm"}`)
+	stored := []byte(`{"Place":"Ulm"}`)
 	for name, c := range map[string]struct {
 		upcast func(MovedV1) MovedV2
 		says   []string
@@ -144,7 +139,7 @@ func TestAnUpcastThatPanicsIsAnErrorThatSaysWhere(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			typ := annals.Define("Mover", annals.On[Moved]("Moved", annals.Upcast(c.upcast), annals.Upcast(movedV3), annals.Upcast(moved))).EventTypes()[0]
-			v, err := typ.Decode(1, stored)
+			v, err := typ.Decode(1, stored, json.Unmarshal)
 			if err == nil || v != nil {
 				t.Fatalf("it became %#v, without an error", v)
 			}
@@ -160,10 +155,10 @@ func TestAnUpcastThatPanicsIsAnErrorThatSaysWhere(t *testing.T) {
 	}
 	later := annals.Define("Mover", annals.On[Moved]("Moved", annals.Upcast(movedV2), annals.Upcast(movedV3),
 		annals.Upcast(func(MovedV3) Moved { panic("never") }))).EventTypes()[0]
-	if _, err := later.Decode(1, stored); err == nil || !strings.Contains(err.Error(), "from shape 3") {
+	if _, err := later.Decode(1, stored, json.Unmarshal); err == nil || !strings.Contains(err.Error(), "from shape 3") {
 		t.Errorf("the error of a later upcast: %v", err)
 	}
-	if v, err := later.Decode(4, unmarshal(`{"Address":"Ulm"}`)); err != nil || v != (Moved{"Ulm"}) {
+	if v, err := later.Decode(4, []byte(`{"Address":"Ulm"}`), json.Unmarshal); err != nil || v != (Moved{"Ulm"}) {
 		t.Errorf("the present shape: %v, %v", v, err)
 	}
 }

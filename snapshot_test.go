@@ -96,7 +96,7 @@ var Accounts = annals.DefineState("Account", Account{Owner: "nobody"},
 func stored(t interface{ Fatal(args ...any) }, typ *annals.SnapshotType, s annals.Snapshot) annals.Snapshot {
 	text, err := json.Marshal(s.State)
 	if err == nil {
-		s.State, err = typ.Decode(typ.Shape(), unmarshal(string(text)))
+		s.State, err = typ.Decode(typ.Shape(), text, json.Unmarshal)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -314,7 +314,7 @@ func TestSnapshotsOfEveryShapeBecomeThePresentOne(t *testing.T) {
 		1: `{"Name":"Tom"}`, 2: `{"Name":"Tom","LastMeal":"fish"}`,
 		3: `{"Name":"Tom","Meal":"fish"}`, 4: `{"Name":"Tom","Meals":{"fish":1}}`,
 	} {
-		state, err := typ.Decode(shape, unmarshal(text))
+		state, err := typ.Decode(shape, []byte(text), json.Unmarshal)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -323,7 +323,7 @@ func TestSnapshotsOfEveryShapeBecomeThePresentOne(t *testing.T) {
 			t.Errorf("shape %d became %+v (%v)", shape, cat, err)
 		}
 	}
-	_, err := typ.Decode(5, unmarshal(`{}`))
+	_, err := typ.Decode(5, []byte(`{}`), json.Unmarshal)
 	wantError(t, err, annals.ErrUnsupported, "5", "4")
 }
 

@@ -1,6 +1,7 @@
 package annals_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
@@ -182,7 +183,7 @@ func TestAStateHasAFormForSnapshots(t *testing.T) {
 	if want := (Account{Balance: 42}); !cmp.Equal(snapshot.State, any(want)) || typ.SnapshotType().Shape() != 2 {
 		t.Errorf("the snapshot is %+v, of shape %d", snapshot, typ.SnapshotType().Shape())
 	}
-	old, err := typ.SnapshotType().Decode(1, unmarshal(`{"Amount":42}`))
+	old, err := typ.SnapshotType().Decode(1, []byte(`{"Amount":42}`), json.Unmarshal)
 	if err != nil {
 		t.Fatal(err)
 	}

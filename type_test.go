@@ -105,8 +105,8 @@ func TestEventTypesHaveStableNames(t *testing.T) {
 	if got := strings.Join(trick.FormerTopics(), " "); got != "Dog.TrickLearned Hound.TrickAdded" {
 		t.Errorf("former topics %q", got)
 	}
-	data, err := trick.Decode(1, func(target any) error {
-		target.(*TrickAdded).Trick = "sit"
+	data, err := trick.Decode(1, []byte("sit"), func(data []byte, target any) error {
+		target.(*TrickAdded).Trick = string(data)
 		return nil
 	})
 	if err != nil || data != (TrickAdded{Trick: "sit"}) {

@@ -53,7 +53,7 @@ type shaped interface {
 	Shape() int
 	ShapeType(shape int) reflect.Type
 	GoType() reflect.Type
-	Decode(shape int, unmarshal func(target any) error) (any, error)
+	Decode(shape int, data []byte, unmarshal func(data []byte, target any) error) (any, error)
 }
 
 // Check fails the test if a shape has no file, or a file does not load, loses what it
@@ -241,7 +241,7 @@ func (c *goldenCheck) checkFile(file string, shape int) (stored []byte, ok bool)
 		c.tb.Errorf("%s: %v does not hold %s any more: a field was renamed or removed; give it a tag with its old name, "+
 			"or keep the type and add an annals.Upcast", file, c.t.ShapeType(shape), lost)
 	}
-	value, err := c.t.Decode(shape, func(target any) error { return c.transcoder.Decode(stored, target) })
+	value, err := c.t.Decode(shape, stored, c.transcoder.Decode)
 	if err != nil {
 		c.tb.Errorf("%s: %v", file, err)
 		return stored, true

@@ -102,15 +102,15 @@ func (m *Mapper) seal(ctx context.Context, value any, at *place) (state []byte, 
 // open undoes the layers that the encoding names after the transcoder, last
 // first, and calls decode with what the transcoder made. Decode must not keep it.
 func (m *Mapper) open(
-	ctx context.Context, state []byte, encoding string, at *place, decode func(t Transcoder, state []byte) error,
+	ctx context.Context, state []byte, encoding string, at *place, decode func(t decoding, state []byte) error,
 ) error {
 	layers, err := layersOf(encoding)
 	if err != nil {
 		return err
 	}
 	name, rest, more := strings.Cut(layers, "+")
-	transcoder := m.transcoders[name]
-	if transcoder == nil {
+	transcoder, known := m.transcoders[name]
+	if !known {
 		return missing(encoding, name, "WithTranscoder")
 	}
 	if !more {

@@ -66,7 +66,7 @@ type Mapper struct {
 	compressed string
 	unknown    UnknownPolicy
 
-	transcoders map[string]Transcoder // all of them, by name
+	transcoders map[string]decoding // all of them, by name
 	compressors map[string]Compressor
 	ciphers     map[string]Cipher
 
@@ -81,20 +81,24 @@ type Mapper struct {
 func NewMapper(cfg MapperConfig) (*Mapper, error) {
 	m := &Mapper{
 		transcoder: cfg.Transcoder, compressor: cfg.Compressor, cipher: cfg.Cipher, unknown: cfg.Unknown,
-		transcoders: make(map[string]Transcoder), compressors: make(map[string]Compressor), ciphers: make(map[string]Cipher),
+		transcoders: make(map[string]decoding), compressors: make(map[string]Compressor), ciphers: make(map[string]Cipher),
 	}
 	if m.transcoder == nil {
 		m.transcoder = JSON()
 	}
+	transcoders := make(map[string]Transcoder)
 	if err := errors.Join(
-		add(m.transcoders, m.transcoder, cfg.Transcoders),
+		add(transcoders, m.transcoder, cfg.Transcoders),
 		add(m.compressors, m.compressor, cfg.Compressors),
 		add(m.ciphers, m.cipher, cfg.Ciphers),
 	); err != nil {
 		return nil, err
 	}
-	if m.transcoders["json"] == nil {
-		m.transcoders["json"] = JSON()
+	if transcoders["json"] == nil {
+		transcoders["json"] = JSON()
+	}
+	for name, t := range transcoders {
+		m.transcoders[name] = decoding{name, t.Decode}
 	}
 	names := make(map[string]bool)
 	for _, name := range slices.Concat(slices.Collect(maps.Keys(m.transcoders)), slices.Collect(maps.Keys(m.compressors)),
@@ -115,6 +119,13 @@ func NewMapper(cfg MapperConfig) (*Mapper, error) {
 	}
 	m.types.Store(&map[string]*annals.EventType{})
 	return m, nil
+}
+
+// decoding is a transcoder that decodes. The function is made here once, and not for each
+// event.
+type decoding struct {
+	name   string
+	decode func(data []byte, target any) error
 }
 
 var validCodec = regexp.MustCompile(`^[a-z0-9]{1,32}$`)
@@ -273,8 +284,8 @@ func (m *Mapper) decode(ctx context.Context, e *annals.Event, s *StoredEvent, t 
 		_, err := layersOf(s.Encoding)
 		return err
 	case t == nil:
-		return m.open(ctx, s.State, s.Encoding, at, func(transcoder Transcoder, state []byte) error {
-			e.Data = annals.Unknown{Shape: s.Shape, Transcoder: transcoder.Name(), State: slices.Clone(state)}
+		return m.open(ctx, s.State, s.Encoding, at, func(transcoder decoding, state []byte) error {
+			e.Data = annals.Unknown{Shape: s.Shape, Transcoder: transcoder.name, State: slices.Clone(state)}
 			return nil
 		})
 	}
@@ -282,8 +293,8 @@ func (m *Mapper) decode(ctx context.Context, e *annals.Event, s *StoredEvent, t 
 	if err := knownShape(s.Shape, t.Shape()); err != nil {
 		return err
 	}
-	return m.open(ctx, s.State, s.Encoding, at, func(transcoder Transcoder, state []byte) (err error) {
-		e.Data, err = t.Decode(s.Shape, func(target any) error { return transcoder.Decode(state, target) })
+	return m.open(ctx, s.State, s.Encoding, at, func(transcoder decoding, state []byte) (err error) {
+		e.Data, err = t.Decode(s.Shape, state, transcoder.decode)
 		return err
 	})
 }
@@ -329,8 +340,8 @@ func (m *Mapper) DecodeSnapshot(ctx context.Context, t *annals.SnapshotType, s *
 	case s.Mark != t.Mark(s.Shape):
 		err = fmt.Errorf("its type has changed since, or the revision: its mark is %s, not %s", s.Mark, t.Mark(s.Shape))
 	default:
-		err = m.open(ctx, s.State, s.Encoding, placeOfSnapshot(s), func(transcoder Transcoder, state []byte) (err error) {
-			snapshot.State, err = t.Decode(s.Shape, func(target any) error { return transcoder.Decode(state, target) })
+		err = m.open(ctx, s.State, s.Encoding, placeOfSnapshot(s), func(transcoder decoding, state []byte) (err error) {
+			snapshot.State, err = t.Decode(s.Shape, state, transcoder.decode)
 			return err
 		})
 	}
