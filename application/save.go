@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/persistence"
@@ -70,11 +71,27 @@ type save struct {
 	recordings Recordings
 	counts     []int // of the events of each source
 	join       *join // nil: a transaction of its own
+
+	one struct { // the memory of a save of one event, as most are
+		event     [1]persistence.StoredEvent
+		recording [1]Notification
+		count     [1]int
+	}
+}
+
+// grow makes room for n events more.
+func (s *save) grow(n int) {
+	if n == 1 && s.recordings == nil {
+		s.batch.Events, s.recordings = s.one.event[:0], s.one.recording[:0]
+		return
+	}
+	s.batch.Events, s.recordings = slices.Grow(s.batch.Events, n), slices.Grow(s.recordings, n)
 }
 
 // prepare encodes the pending events, and takes the other sources apart.
 func (a *Application) prepare(ctx context.Context, sources []Source) (*save, error) {
 	s := new(save)
+	s.counts = s.one.count[:0]
 	for i, source := range sources {
 		if v := reflect.ValueOf(source); source == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 			return nil, fmt.Errorf("aggregate %d is nil: %w", i+1, annals.ErrConfiguration)
@@ -86,8 +103,9 @@ func (a *Application) prepare(ctx context.Context, sources []Source) (*save, err
 		}
 		pending := source.PendingEvents()
 		s.counts = append(s.counts, len(pending))
-		for _, e := range pending {
-			e = e.WithContext(ctx)
+		s.grow(len(pending))
+		for i := range pending {
+			e := pending[i].WithContext(ctx)
 			stored, err := a.mapper.Encode(ctx, &e)
 			if err != nil {
 				return nil, err

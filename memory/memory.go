@@ -16,7 +16,7 @@ import (
 // every guarantee of a recorder but durability. It is safe for concurrent use.
 type Recorder struct {
 	saving    sync.Mutex // held by a save from begin to end; before mu
-	mu        sync.RWMutex
+	mu        sync.Mutex // held shortly
 	log       log
 	streams   map[string]*stream
 	tracking  map[string]int64
@@ -44,12 +44,13 @@ const blockLength = 64
 
 func (l *log) at(i int) *persistence.Notification { return &l.blocks[i/blockLength][i%blockLength] }
 
-func (l *log) append(n persistence.Notification) {
+// next returns the place of the next event, which is a part of the log from now on.
+func (l *log) next() *persistence.Notification {
 	if l.length == len(l.blocks)*blockLength {
 		l.blocks = append(l.blocks, new([blockLength]persistence.Notification))
 	}
 	l.length++
-	*l.at(l.length - 1) = n
+	return l.at(l.length - 1)
 }
 
 // events returns where the events are. A nil stream has none.
@@ -103,26 +104,15 @@ func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, er
 	}
 	r.saving.Lock()
 	defer r.saving.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if positions, err := r.check(ctx, &b); err != nil || positions != nil {
 		return positions, err
 	}
-	var entries *draft[string, string]
-	if b.Ledger != nil {
-		entries = newDraft(r.ledger)
-		b.OpenLedger(func(context.Context, any) (persistence.Ledger, error) { return &ledger{entries}, nil })
-	}
-	if b.Do != nil {
-		if err := b.Do(ctx, nil); err != nil { // it may read
+	if b.Ledger != nil || b.Do != nil {
+		if err := r.do(ctx, &b); err != nil {
 			return nil, err
 		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return nil, annals.ErrClosed
-	}
-	if entries != nil {
-		entries.apply()
 	}
 	if t := b.Tracking; t != nil {
 		r.tracking[t.Name] = t.Position
@@ -133,11 +123,34 @@ func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, er
 	return r.append(b.Events), nil
 }
 
+// do calls the functions of the batch, while others may read, and saves wait. The lock mu
+// is held, but while they run.
+func (r *Recorder) do(ctx context.Context, b *persistence.Batch) error {
+	entries := newDraft(r.ledger)
+	if b.Ledger != nil {
+		b.OpenLedger(func(context.Context, any) (persistence.Ledger, error) { return &ledger{entries}, nil })
+	}
+	if b.Do != nil {
+		if err := r.unlocked(func() error { return b.Do(ctx, nil) }); err != nil {
+			return err
+		}
+	}
+	if r.closed {
+		return annals.ErrClosed
+	}
+	entries.apply()
+	return nil
+}
+
+func (r *Recorder) unlocked(f func() error) error {
+	r.mu.Unlock()
+	defer r.mu.Lock()
+	return f()
+}
+
 // check returns the positions of the batch if it is stored already, or the error that
 // it does not fit to what is stored. That does not change until the save is done.
 func (r *Recorder) check(ctx context.Context, b *persistence.Batch) ([]int64, error) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
 	if err := r.usable(ctx); err != nil {
 		return nil, err
 	}
@@ -164,13 +177,18 @@ func (r *Recorder) usable(ctx context.Context) error {
 
 // checkVersions looks at the first event of each stream: the others follow it.
 func (r *Recorder) checkVersions(events []persistence.StoredEvent) error {
-	seen := make(map[string]bool)
+	var seen map[string]bool
 	for i := range events {
 		e := &events[i]
 		if seen[e.StreamID] {
 			continue
 		}
-		seen[e.StreamID] = true
+		if len(events) > 1 {
+			if seen == nil {
+				seen = make(map[string]bool)
+			}
+			seen[e.StreamID] = true
+		}
 		if actual := int64(len(r.streams[e.StreamID].events())); actual != e.Version-1 {
 			return &annals.VersionConflictError{StreamID: e.StreamID, Expected: e.Version - 1, Actual: actual}
 		}
@@ -198,17 +216,18 @@ func (r *Recorder) stored(events []persistence.StoredEvent) ([]int64, bool) {
 
 func (r *Recorder) append(events []persistence.StoredEvent) []int64 {
 	positions := make([]int64, len(events))
-	for i, e := range events {
-		s := r.streams[e.StreamID]
+	for i := range events {
+		s := r.streams[events[i].StreamID]
 		if s == nil {
-			s = &stream{id: e.StreamID}
-			r.streams[e.StreamID] = s
+			s = &stream{id: events[i].StreamID}
+			r.streams[s.id] = s
 		}
 		s.at = append(s.at, r.log.length)
-		e.StreamID = s.id
-		new(copier).own(&e, true)
-		positions[i] = int64(r.log.length) + 1
-		r.log.append(persistence.Notification{Position: positions[i], StoredEvent: e})
+		n := r.log.next()
+		n.Position, n.StoredEvent = int64(r.log.length), events[i]
+		n.StreamID = s.id
+		new(copier).own(&n.StoredEvent, true)
+		positions[i] = n.Position
 	}
 	if len(events) > 0 && r.changed != nil {
 		close(r.changed)
@@ -246,10 +265,10 @@ func (c *copier) own(e *persistence.StoredEvent, hash bool) {
 // ReadStream yields events of a stream, as they were when the iteration began.
 func (r *Recorder) ReadStream(ctx context.Context, streamID string, q persistence.StreamQuery) iter.Seq2[persistence.StoredEvent, error] {
 	return func(yield func(persistence.StoredEvent, error) bool) {
-		r.mu.RLock()
+		r.mu.Lock()
 		err := r.usable(ctx)
 		log, stream := r.log, r.streams[streamID].events()
-		r.mu.RUnlock()
+		r.mu.Unlock()
 		if err != nil {
 			yield(persistence.StoredEvent{}, err)
 			return
@@ -286,10 +305,10 @@ func (r *Recorder) ReadStream(ctx context.Context, streamID string, q persistenc
 // ReadLog yields notifications, as they were when the iteration began.
 func (r *Recorder) ReadLog(ctx context.Context, q persistence.LogQuery) iter.Seq2[persistence.Notification, error] {
 	return func(yield func(persistence.Notification, error) bool) {
-		r.mu.RLock()
+		r.mu.Lock()
 		err := r.usable(ctx)
 		log := r.log
-		r.mu.RUnlock()
+		r.mu.Unlock()
 		if err != nil {
 			yield(persistence.Notification{}, err)
 			return
@@ -322,8 +341,8 @@ func (r *Recorder) ReadLog(ctx context.Context, q persistence.LogQuery) iter.Seq
 
 // MaxPosition returns the number of events.
 func (r *Recorder) MaxPosition(ctx context.Context) (int64, bool, error) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err := r.usable(ctx); err != nil {
 		return 0, false, err
 	}
@@ -332,8 +351,8 @@ func (r *Recorder) MaxPosition(ctx context.Context) (int64, bool, error) {
 
 // MaxTracking returns the tracked position.
 func (r *Recorder) MaxTracking(ctx context.Context, name string) (int64, bool, error) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err := r.usable(ctx); err != nil {
 		return 0, false, err
 	}
@@ -360,8 +379,8 @@ func (r *Recorder) RecordSnapshot(ctx context.Context, s persistence.StoredSnaps
 
 // ReadSnapshot returns the snapshot of a stream.
 func (r *Recorder) ReadSnapshot(ctx context.Context, streamID string) (persistence.StoredSnapshot, bool, error) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err := r.usable(ctx); err != nil {
 		return persistence.StoredSnapshot{}, false, err
 	}
