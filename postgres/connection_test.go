@@ -109,6 +109,32 @@ func TestACommitIsDurableWhateverTheUsersDefault(t *testing.T) {
 	}
 }
 
+// What a save sets for its own statements is not there for those of others.
+func TestASaveLeavesHowStatementsArePlanned(t *testing.T) {
+	t.Parallel()
+	const setting = "SELECT current_setting('plan_cache_mode')"
+	r := open(t, create(t), postgres.WithPoolSize(1, 1))
+	for range 3 {
+		id := annals.NewID()
+		b := batch(event(id, 1), event(id, 2))
+		if _, err := r.Record(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		var behind, within string
+		if err := postgres.PoolOf(r).QueryRow(t.Context(), setting).Scan(&behind); err != nil {
+			t.Fatal(err)
+		}
+		b = batch(event(id, 3), event(id, 4))
+		b.Do = func(ctx context.Context, tx any) error { return tx.(pgx.Tx).QueryRow(ctx, setting).Scan(&within) }
+		if _, err := r.Record(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		if behind != "auto" || within != "auto" {
+			t.Errorf("plan_cache_mode is %q behind a save, and %q in its Do", behind, within)
+		}
+	}
+}
+
 func TestASaveByTLS(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -61,7 +61,7 @@ func (d *doing) run(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	s := &saving{r: d.r, sql: sql, conn: tx}
+	s := &saving{r: d.r, sql: sql, lock: sql.lock, conn: tx}
 	outcomes, err := s.storeGroup(ctx, []*persistence.Batch{d.batch}, "")
 	if err != nil {
 		return err
@@ -193,7 +193,7 @@ func (r *Recorder) join(ctx context.Context, tx pgx.Tx, b *persistence.Batch) (p
 	if err != nil {
 		return nil, err
 	}
-	s := &saving{r: r, sql: sql, conn: tx, joined: true}
+	s := &saving{r: r, sql: sql, lock: sql.lockJoined, conn: tx}
 	var refused *refusal
 	outcomes, err := s.storeGroup(ctx, []*persistence.Batch{b}, "SAVEPOINT annals_join")
 	if err == nil {

@@ -167,7 +167,7 @@ func (r *Recorder) tryCommit(reqs []*group.Request, unknown bool) error {
 				_ = conn.Close(ctx)
 			}
 		}()
-		s := &saving{r: r, sql: sql, conn: conn, unknown: unknown}
+		s := &saving{r: r, sql: sql, lock: sql.lockGroup, conn: conn, unknown: unknown}
 		err = s.store(ctx, conn, reqs)
 		if isTimeout(err) {
 			err = &lostError{err: errors.New("the server does not answer; see WithSaveTimeout, or POSTGRES_SAVE_TIMEOUT"), sent: true}
@@ -180,8 +180,8 @@ func (r *Recorder) tryCommit(reqs []*group.Request, unknown bool) error {
 type saving struct {
 	r       *Recorder
 	sql     *statements
+	lock    string // the statement that takes the lock
 	conn    conn
-	joined  bool // the transaction is the caller's
 	unknown bool // an earlier try may have stored them
 }
 
@@ -266,24 +266,25 @@ type refusal struct {
 func (s *saving) storeGroup(ctx context.Context, batches []*persistence.Batch, before string) ([]outcome, error) {
 	outcomes := make([]outcome, len(batches))
 	var (
-		args               = arguments(batches)
+		events, trackings  = arguments(batches)
 		positions          []int64
 		refused, untracked []int32
 		refusedStreams     []string
 		actual, tracked    []int64
 		pipeline           pgx.Batch
-		lock               = s.sql.lock
 	)
-	if s.joined {
-		lock = s.sql.lockJoined
-	}
 	if before != "" {
 		pipeline.Queue(before)
 	}
-	pipeline.Queue(lock)
-	pipeline.Queue(s.sql.insertGroup, args...).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&positions, &refused, &refusedStreams, &actual, &untracked, &tracked, nil)
-	})
+	pipeline.Queue(s.lock)
+	stored := []any{&positions, &refused, &refusedStreams, &actual, nil}
+	if trackings == nil {
+		pipeline.Queue(s.sql.insertEvents, events...).QueryRow(func(row pgx.Row) error { return row.Scan(stored...) })
+	} else {
+		pipeline.Queue(s.sql.insertGroup, append(events, trackings...)...).QueryRow(func(row pgx.Row) error {
+			return row.Scan(append(stored, &untracked, &tracked)...)
+		})
+	}
 	if err := s.send(ctx, &pipeline); err != nil {
 		return nil, err
 	}
@@ -318,8 +319,9 @@ func (s *saving) send(ctx context.Context, pipeline *pgx.Batch) error {
 	return s.conn.SendBatch(ctx, pipeline).Close()
 }
 
-// arguments returns the parameters of insertGroupText.
-func arguments(batches []*persistence.Batch) []any {
+// arguments returns the parameters of insertEventsText, and those that insertGroupText has
+// beside them; nil if there are none.
+func arguments(batches []*persistence.Batch) (ofEvents, ofTrackings []any) {
 	var (
 		heads             = new(columnsOf)
 		events            = new(columnsOf)
@@ -369,12 +371,15 @@ func arguments(batches []*persistence.Batch) []any {
 			trackingAfters = append(trackingAfters, after)
 		}
 	}
-	return []any{
+	ofEvents = []any{
 		heads.requests, heads.streams, heads.versions,
 		events.requests, events.streams, events.versions, events.ids, events.topics, events.times, events.shapes, events.encodings,
 		events.states, events.correlations, events.causations, events.headers, events.hashes,
-		trackingRequests, trackingNames, trackingPositions, trackingAfters,
 	}
+	if len(trackingRequests) > 0 {
+		ofTrackings = []any{trackingRequests, trackingNames, trackingPositions, trackingAfters}
+	}
+	return ofEvents, ofTrackings
 }
 
 // columnsOf are events by columns, as the server takes them. A column that is empty

@@ -208,20 +208,28 @@ func (w *Writer) release() bool {
 	return true
 }
 
-// gather lets those run who just got their results, as long as they queue new
-// saves: the next group is then as large as the last one. It waits for nothing
-// else.
-func (w *Writer) gather(last int) {
-	for queued := -1; ; {
+// idle is how often in a row gather lets others run although nobody queues a save: some
+// 20 µs, if there is nobody to run.
+const idle = 100
+
+// gather lets those run who just got their results, as long as they queue new saves: the
+// next group has them all then, beside those who wait already. Who is late waits for two
+// commits, and, if all come back as late, always would.
+func (w *Writer) gather(answered int) {
+	queued := w.queued()
+	want := queued + answered
+	for still := 0; queued < want && still < idle; still++ {
 		runtime.Gosched()
-		w.mu.Lock()
-		n := len(w.queue)
-		w.mu.Unlock()
-		if n == queued || n >= last {
-			return
+		if n := w.queued(); n != queued {
+			queued, still = n, 0
 		}
-		queued = n
 	}
+}
+
+func (w *Writer) queued() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.queue)
 }
 
 func (w *Writer) take() (group []*Request) {
