@@ -72,18 +72,16 @@ type save struct {
 	counts     []int // of the events of each source
 	join       *join // nil: a transaction of its own
 
-	one struct { // the memory of a save of one event, as most are
-		event     [1]persistence.StoredEvent
-		recording [1]Notification
-		count     [1]int
+	one struct { // the memory of a save of one event, as most are; recordings are the caller's
+		event [1]persistence.StoredEvent
+		count [1]int
 	}
 }
 
 // grow makes room for n events more.
 func (s *save) grow(n int) {
-	if n == 1 && s.recordings == nil {
-		s.batch.Events, s.recordings = s.one.event[:0], s.one.recording[:0]
-		return
+	if s.batch.Events == nil && n == 1 {
+		s.batch.Events = s.one.event[:0]
 	}
 	s.batch.Events, s.recordings = slices.Grow(s.batch.Events, n), slices.Grow(s.recordings, n)
 }

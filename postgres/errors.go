@@ -83,6 +83,8 @@ const (
 	codeNoSchema           = "3F000"
 	codeNoDatabase         = "3D000"
 	codeUnique             = "23505"
+	codeNoStatement        = "26000"
+	codeNotSupported       = "0A000" // of a plan whose result has changed
 
 	classConnection    = "08"
 	classAuthorization = "28"
@@ -108,6 +110,13 @@ func isShutdown(e *pgconn.PgError) bool {
 func isConflict(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && e.Code == codeUnique
+}
+
+// isUnprepared reports whether the server does not know a statement any more that was
+// prepared, or its tables have changed: nothing was done.
+func isUnprepared(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (e.Code == codeNoStatement || e.Code == codeNotSupported)
 }
 
 // isOwn reports whether a save failed for what it is itself, and not for the state of

@@ -90,8 +90,8 @@ func TestLimitsEndWhatAConnectionWaitsFor(t *testing.T) {
 		if !done() {
 			t.Error("it does not say that the time was over")
 		}
-		again, server := net.Pipe()
-		defer func() { _, _ = again.Close(), server.Close() }()
+		again, other := net.Pipe()
+		defer func() { _, _ = again.Close(), other.Close() }()
 		if done := l.guard(again, time.Minute); done() {
 			t.Error("it says that the time was over")
 		}

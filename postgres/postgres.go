@@ -41,6 +41,7 @@ type Recorder struct {
 	watcher *watcher
 
 	mode     pgx.QueryExecMode          // of queries
+	plain    bool                       // see isPlain
 	readying sync.Mutex                 // held while sql is made
 	sql      atomic.Pointer[statements] // nil until the tables were seen to fit
 	buffers  chunk.Buffers
@@ -388,7 +389,7 @@ func modeOf(pool *pgxpool.Pool) pgx.QueryExecMode {
 }
 
 func start(ctx context.Context, cfg config, pool, logs *pgxpool.Pool, owned []*pgxpool.Pool) (*Recorder, error) {
-	r := &Recorder{cfg: cfg, name: nameOf(pool), pool: pool, logs: logs, owned: owned, mode: modeOf(pool)}
+	r := &Recorder{cfg: cfg, name: nameOf(pool), pool: pool, logs: logs, owned: owned, mode: modeOf(pool), plain: isPlain(pool)}
 	r.closing, r.cancel = context.WithCancel(context.Background())
 	r.watcher = newWatcher(r)
 	r.writer = group.New(group.Config{

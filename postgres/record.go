@@ -161,20 +161,50 @@ func (r *Recorder) tryCommit(reqs []*group.Request, unknown bool) error {
 		if err != nil {
 			return err
 		}
-		done := r.limits.guard(conn.PgConn().Conn(), r.cfg.lockTimeout+r.cfg.saveTimeout)
-		defer func() {
-			if ended := done(); ended {
-				_ = conn.Close(ctx)
-			}
-		}()
 		s := &saving{r: r, sql: sql, lock: sql.lockGroup, conn: conn, unknown: unknown}
-		err = s.store(ctx, conn, reqs)
-		if isTimeout(err) {
-			err = &lostError{err: errors.New("the server does not answer; see WithSaveTimeout, or POSTGRES_SAVE_TIMEOUT"), sent: true}
+		if len(reqs) == 1 {
+			err := r.inTime(ctx, conn, func() error { return s.answerOne(ctx, conn, reqs[0]) })
+			if err != nil || reqs[0].Answered() {
+				return err
+			}
 		}
-		return err
+		return r.inTime(ctx, conn, func() error { return s.answer(ctx, reqs) })
 	})
 }
+
+// inTime calls f, in which the connection is made to fail when a save has waited for as long
+// as the lock and the server's answer may take.
+func (r *Recorder) inTime(ctx context.Context, conn *pgx.Conn, f func() error) error {
+	over := r.limits.guard(conn.PgConn().Conn(), r.cfg.lockTimeout+r.cfg.saveTimeout)
+	defer func() {
+		if ended := over(); ended {
+			r.giveUp(ctx, conn)
+		}
+	}()
+	err := f()
+	if isTimeout(err) {
+		lost, known := isLost(err)
+		err = &lostError{
+			err:  errors.New("the server does not answer; see WithSaveTimeout, or POSTGRES_SAVE_TIMEOUT"),
+			sent: !known || lost.sent,
+		}
+	}
+	return err
+}
+
+// giveUp closes a connection that does not answer, and asks the server to end what it does
+// for it: it may hold the lock.
+func (r *Recorder) giveUp(ctx context.Context, conn *pgx.Conn) {
+	if conn.IsClosed() {
+		return // the driver has done so
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(r.cfg.connectTimeout, giveUpTimeout))
+	defer cancel()
+	_ = conn.PgConn().CancelRequest(ctx)
+	_ = conn.Close(ctx)
+}
+
+const giveUpTimeout = time.Second
 
 // saving stores requests by a connection, or in a transaction.
 type saving struct {
@@ -192,19 +222,20 @@ type conn interface {
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
-// store stores requests and answers each; without an answer are those that an error
-// concerns.
-func (s *saving) store(ctx context.Context, conn *pgx.Conn, reqs []*group.Request) error {
-	if len(reqs) == 1 {
-		if positions, err := s.storeOne(ctx, conn, reqs[0].Batch); err != nil || positions != nil {
-			if err == nil {
-				s.r.watcher.saved()
-				markFresh(reqs[0].Batch)
-				reqs[0].Answer(group.Result{Positions: positions})
-			}
-			return err
-		}
+// answerOne answers a request, if storeOne stores it.
+func (s *saving) answerOne(ctx context.Context, conn *pgx.Conn, req *group.Request) error {
+	positions, err := s.storeOne(ctx, conn, req.Batch)
+	if err == nil && len(positions) > 0 {
+		s.r.watcher.saved()
+		markFresh(req.Batch)
+		req.Answer(group.Result{Positions: positions})
 	}
+	return err
+}
+
+// answer stores requests and answers each; without an answer are those that an error
+// concerns.
+func (s *saving) answer(ctx context.Context, reqs []*group.Request) error {
 	batches := make([]*persistence.Batch, len(reqs))
 	for i, req := range reqs {
 		batches[i] = req.Batch

@@ -213,7 +213,7 @@ func (r *Recorder) prepare(ctx context.Context, q queryer) error {
 		return r.schemaError(schema, have)
 	}
 	sql := r.statements(schema)
-	sql.settled = settled && isPlain(r.pool)
+	sql.settled = settled
 	r.sql.Store(sql)
 	return nil
 }

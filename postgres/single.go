@@ -12,7 +12,7 @@ import (
 	"github.com/annals-es/annals/persistence"
 )
 
-// maxSingle is how many bytes of state storeOne sends at most: what a socket takes at once.
+// maxSingle is how many bytes of an event storeOne sends at most: it writes all at once.
 const maxSingle = 64 << 10
 
 // single is how the one event of a save that is alone is sent: by the messages of the
@@ -37,13 +37,37 @@ func isPlain(pool *pgxpool.Pool) bool {
 }
 
 // storeOne stores a batch of a single event by a statement that is a transaction of
-// its own. It returns nil if the batch is another, or does not fit to what was stored
+// its own. It returns nothing if the batch is another, or does not fit to what was stored
 // when the statement began. It says neither how long it waits nor how durable it is: where
 // the connection does not say it, this is left to storeGroup.
-func (s *saving) storeOne(ctx context.Context, conn *pgx.Conn, b *persistence.Batch) ([]int64, error) {
-	if len(b.Events) != 1 || b.Tracking != nil || !s.sql.settled || len(b.Events[0].State) > maxSingle {
+func (s *saving) storeOne(ctx context.Context, conn *pgx.Conn, b *persistence.Batch) (positions []int64, err error) {
+	if len(b.Events) != 1 || b.Tracking != nil || !s.sql.settled {
 		return nil, nil
 	}
+	if e := &b.Events[0]; s.r.plain && len(e.State)+len(e.Headers) <= maxSingle {
+		positions, err = s.sendOne(ctx, conn, e)
+	} else {
+		positions, err = s.queryOne(ctx, conn, e)
+	}
+	if isConflict(err) {
+		return nil, nil
+	}
+	return positions, err
+}
+
+// queryOne has the driver send the statement.
+func (s *saving) queryOne(ctx context.Context, conn *pgx.Conn, e *persistence.StoredEvent) ([]int64, error) {
+	shape := int32(e.Shape) //nolint:gosec // shapes are few
+	rows, err := conn.Query(ctx, s.sql.insertOne, s.r.mode, e.StreamID, e.Version, e.ID, e.Topic, e.Time, shape, e.Encoding,
+		notNil(e.State), textOrNull(e.CorrelationID), textOrNull(e.CausationID), bytesOrNull(e.Headers), bytesOrNull(e.Hash))
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[int64])
+}
+
+// sendOne sends the statement itself.
+func (s *saving) sendOne(ctx context.Context, conn *pgx.Conn, e *persistence.StoredEvent) ([]int64, error) {
 	statement, err := conn.Prepare(ctx, s.sql.insertOneName, s.sql.insertOne)
 	if err != nil {
 		if conn.IsClosed() {
@@ -54,24 +78,20 @@ func (s *saving) storeOne(ctx context.Context, conn *pgx.Conn, b *persistence.Ba
 	answered := false
 	defer func() {
 		if !answered {
-			_ = conn.Close(ctx) // what came by it later would be taken for the answer to what is asked next
+			s.r.giveUp(ctx, conn) // what comes later would be taken for the answer to what is asked next
 		}
 	}()
 	single := &s.r.single
-	single.take(statement.Name, &b.Events[0])
+	single.take(statement.Name, e)
 	positions, refused, err := single.exchange(ctx, conn.PgConn())
-	answered = err == nil
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, &lostError{err: err, sent: true}
-	case refused == nil:
-		return positions, nil
-	case isConflict(refused):
-		return nil, nil
-	default:
-		_ = conn.Deallocate(ctx, s.sql.insertOneName) // it may be the statement that is of no use any more
-		return nil, refused
 	}
+	answered = true
+	if isUnprepared(refused) {
+		return nil, conn.Deallocate(ctx, s.sql.insertOneName) // it is prepared again for the next save
+	}
+	return positions, refused
 }
 
 // take makes the event the parameters of insertOneText.
@@ -81,7 +101,7 @@ func (x *single) take(statement string, e *persistence.StoredEvent) {
 		data = append(data, s...)
 		return data[len(data)-len(s):]
 	}
-	textOrNull := func(s string) []byte {
+	optional := func(s string) []byte {
 		if s == "" {
 			return nil
 		}
@@ -91,13 +111,13 @@ func (x *single) take(statement string, e *persistence.StoredEvent) {
 		data = binary.BigEndian.AppendUint64(data, uint64(n)) //nolint:gosec // the same bits
 		return data[len(data)-8:]
 	}
-	integer := func(n int) []byte {
+	int4 := func(n int) []byte {
 		data = binary.BigEndian.AppendUint32(data, uint32(n)) //nolint:gosec // shapes are few
 		return data[len(data)-4:]
 	}
 	x.values = [...][]byte{
-		text(e.StreamID), bigint(e.Version), text(e.ID), text(e.Topic), bigint(microsOf(e.Time)), integer(e.Shape), text(e.Encoding),
-		notNil(e.State), textOrNull(e.CorrelationID), textOrNull(e.CausationID), bytesOrNull(e.Headers), bytesOrNull(e.Hash),
+		text(e.StreamID), bigint(e.Version), text(e.ID), text(e.Topic), bigint(microsOf(e.Time)), int4(e.Shape), text(e.Encoding),
+		notNil(e.State), optional(e.CorrelationID), optional(e.CausationID), bytesOrNull(e.Headers), bytesOrNull(e.Hash),
 	}
 	x.data = data
 	binaries := []int16{pgx.BinaryFormatCode} // all of them
@@ -113,7 +133,9 @@ func (x *single) exchange(ctx context.Context, conn *pgconn.PgConn) (positions [
 	messages.SendBind(&x.bind)
 	messages.SendExecute(&x.execute)
 	messages.SendSync(&x.sync)
-	if err := messages.Flush(); err != nil {
+	err = messages.Flush()
+	clear(x.values[:]) // they are the caller's
+	if err != nil {
 		return nil, nil, err
 	}
 	for {

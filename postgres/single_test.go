@@ -21,34 +21,53 @@ import (
 	"github.com/annals-es/annals/postgres"
 )
 
-// query returns the numbers that a query gives, by a connection of its own.
-func query(tb testing.TB, address, text string, args ...any) []int {
+// connect returns a connection for the test to look by.
+func connect(tb testing.TB, address string) *pgx.Conn {
 	tb.Helper()
 	conn, err := pgx.Connect(tb.Context(), address)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer func() { _ = conn.Close(tb.Context()) }()
+	tb.Cleanup(func() { _ = conn.Close(context.WithoutCancel(tb.Context())) })
+	return conn
+}
+
+// numbers returns what a query gives.
+func numbers(tb testing.TB, conn *pgx.Conn, text string, args ...any) []int {
+	tb.Helper()
 	rows, _ := conn.Query(tb.Context(), text, args...)
-	numbers, err := pgx.CollectRows(rows, pgx.RowTo[int])
+	all, err := pgx.CollectRows(rows, pgx.RowTo[int])
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return numbers
+	return all
 }
 
 // backendsOf are the server's processes for connections with a name.
-func backendsOf(tb testing.TB, address, name, where string) []int {
+func backendsOf(tb testing.TB, conn *pgx.Conn, name string) []int {
 	tb.Helper()
-	return query(tb, address, "SELECT pid FROM pg_stat_activity WHERE application_name = $1"+where, name)
+	return numbers(tb, conn, "SELECT pid FROM pg_stat_activity WHERE application_name = $1", name)
 }
 
-// waiting selects those that wait for a lock.
-const waiting = " AND wait_event_type = 'Lock'"
+// save saves in the background.
+func save(ctx context.Context, r *postgres.Recorder, b persistence.Batch) <-chan error {
+	saved := make(chan error, 1)
+	go func() {
+		_, err := r.Record(ctx, b)
+		saved <- err
+	}()
+	return saved
+}
 
-func waitUntil(holds func() bool) {
-	for !holds() {
-		runtime.Gosched()
+// untilItWaits returns when a connection with the name waits for a lock, for the save.
+func untilItWaits(t *testing.T, conn *pgx.Conn, name string, saved <-chan error) {
+	t.Helper()
+	for len(numbers(t, conn, "SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'", name)) == 0 {
+		select {
+		case err := <-saved:
+			t.Fatalf("the save did not wait: %v", err)
+		default:
+		}
 	}
 }
 
@@ -73,14 +92,8 @@ func TestASaveThatWaitedMeetsItsVersion(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var positions []int64
-			saved := make(chan error)
-			go func() {
-				var err error
-				positions, err = r.Record(t.Context(), batch(test.save))
-				saved <- err
-			}()
-			waitUntil(func() bool { return len(backendsOf(t, address, application, waiting)) > 0 })
+			saved := save(t.Context(), r, batch(test.save))
+			untilItWaits(t, connect(t, address), application, saved)
 			if err := commit(); err != nil {
 				t.Fatal(err)
 			}
@@ -92,8 +105,11 @@ func TestASaveThatWaitedMeetsItsVersion(t *testing.T) {
 			case test.conflict:
 			case err != nil:
 				t.Error(err)
-			case test.save.Version == 1 && positions[0] != first[0], test.save.Version == 2 && positions[0] <= first[0]:
-				t.Errorf("it is at %d, and the first at %d", positions, first)
+			default:
+				positions, err := r.Record(t.Context(), batch(test.save)) // they are known
+				if err != nil || test.save.Version == 1 && positions[0] != first[0] || test.save.Version == 2 && positions[0] <= first[0] {
+					t.Errorf("it is at %d, and the first at %d (%v)", positions, first, err)
+				}
 			}
 		})
 	}
@@ -116,21 +132,22 @@ func TestASaveIsRepeatedWhenTheServerFallsSilent(t *testing.T) {
 	address := pgserver.TestPrivate(t, pgserver.Config{}).URL("postgres")
 	migrate(t, address)
 	const name = "silent"
-	r := open(t, address, postgres.WithApplicationName(name), postgres.WithPoolSize(1, 2),
-		postgres.WithLockTimeout(50*time.Millisecond), postgres.WithSaveTimeout(50*time.Millisecond), postgres.WithConnectTimeout(time.Minute))
+	watch := connect(t, address)
+	r := open(t, address, postgres.WithApplicationName(name), postgres.WithPoolSize(0, 1),
+		postgres.WithLockTimeout(time.Second), postgres.WithSaveTimeout(time.Second), postgres.WithConnectTimeout(time.Minute))
 	if _, err := r.Record(t.Context(), batch(event("a", 1))); err != nil {
 		t.Fatal(err)
 	}
-	silent := backendsOf(t, address, name, "")
+	silent := backendsOf(t, watch, name)
 	signal(t, syscall.SIGSTOP, silent...)
 	_, err := r.Record(t.Context(), batch(event("a", 2)))
 	signal(t, syscall.SIGCONT, silent...)
 	if err != nil {
 		t.Errorf("got error %v", err)
 	}
-	waitUntil(func() bool {
-		return len(query(t, address, "SELECT pid FROM pg_stat_activity WHERE pid = ANY ($1)", silent)) == 0
-	})
+	for len(numbers(t, watch, "SELECT pid FROM pg_stat_activity WHERE pid = ANY ($1)", silent)) > 0 {
+		runtime.Gosched()
+	}
 	if n := count(t, r); n != 2 {
 		t.Errorf("there are %d events, want 2", n)
 	}
@@ -141,23 +158,24 @@ func TestASaveIsOfUnknownOutcomeWhenTheServerStaysSilent(t *testing.T) {
 	address := pgserver.TestPrivate(t, pgserver.Config{}).URL("postgres")
 	migrate(t, address)
 	const name = "silent"
-	r := open(t, address, postgres.WithApplicationName(name), postgres.WithLockTimeout(50*time.Millisecond),
-		postgres.WithSaveTimeout(50*time.Millisecond), postgres.WithConnectTimeout(200*time.Millisecond))
+	watch := connect(t, address)
+	r := open(t, address, postgres.WithApplicationName(name), postgres.WithLockTimeout(time.Second),
+		postgres.WithSaveTimeout(time.Second), postgres.WithConnectTimeout(2*time.Second))
 	if _, err := r.Record(t.Context(), batch(event("a", 1))); err != nil {
 		t.Fatal(err)
 	}
-	silent := append(backendsOf(t, address, name, ""),
-		query(t, address, "SELECT (string_to_array(pg_read_file('postmaster.pid'), E'\n'))[1]::int")...)
+	silent := append(backendsOf(t, watch, name),
+		numbers(t, watch, "SELECT (string_to_array(pg_read_file('postmaster.pid'), E'\n'))[1]::int")...)
 	signal(t, syscall.SIGSTOP, silent...)
-	save := batch(event("a", 2))
-	_, err := r.Record(t.Context(), save)
+	sent := batch(event("a", 2))
+	_, err := r.Record(t.Context(), sent)
 	_, _, unread := r.MaxPosition(t.Context())
 	_, unsaved := r.Record(t.Context(), batch(event("b", 1)))
 	signal(t, syscall.SIGCONT, silent...)
 	wantError(t, err, annals.ErrOutcomeUnknown, "repeat the same save")
 	wantError(t, unread, persistence.ErrUnavailable)
 	wantError(t, unsaved, persistence.ErrUnavailable, "nothing was stored") // there was no connection to send it by
-	if _, err := r.Record(t.Context(), save); err != nil {
+	if _, err := r.Record(t.Context(), sent); err != nil {
 		t.Error(err)
 	}
 	if n := count(t, r); n != 2 {
@@ -172,32 +190,22 @@ func TestASaveIsOfUnknownOutcomeWhenTheServerIsKilled(t *testing.T) {
 	address := server.URL("postgres")
 	migrate(t, address)
 	const name = "killed"
-	r := open(t, address, postgres.WithApplicationName(name), postgres.WithConnectTimeout(200*time.Millisecond))
-	tx, _, _, err := beginOwn(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.RecordTx(t.Context(), tx, batch(event("joined", 1))); err != nil {
-		t.Fatal(err)
-	}
+	r := open(t, address, postgres.WithApplicationName(name), postgres.WithConnectTimeout(2*time.Second))
 	for _, b := range []persistence.Batch{batch(event("a", 1)), batch(event("b", 1), event("b", 2))} {
-		saved := make(chan error)
-		go func() {
-			_, err := r.Record(t.Context(), b)
-			saved <- err
-		}()
-		waitUntil(func() bool { return len(backendsOf(t, address, name, waiting)) > 0 })
+		tx, _, _, err := beginOwn(t.Context(), address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.RecordTx(t.Context(), tx, batch(event("joined", 1))); err != nil {
+			t.Fatal(err)
+		}
+		saved := save(t.Context(), r, b)
+		untilItWaits(t, connect(t, address), name, saved)
 		if err := server.Kill(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		wantError(t, <-saved, annals.ErrOutcomeUnknown, "repeat the same save")
 		if err := server.Restart(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if tx, _, _, err = beginOwn(t.Context(), address); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := r.RecordTx(t.Context(), tx, batch(event("joined", 1))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -265,7 +273,7 @@ func TestATracerSeesASaveThatIsAlone(t *testing.T) {
 
 func TestASaveThatIsAloneIsOfAnySize(t *testing.T) {
 	t.Parallel()
-	r := open(t, create(t))
+	r := open(t, create(t), postgres.WithPoolSize(1, 1))
 	var want []persistence.StoredEvent
 	for i, size := range []int{0, 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, 1 << 20} {
 		e := event(fmt.Sprint("of ", size), 1)
@@ -287,5 +295,59 @@ func TestASaveThatIsAloneIsOfAnySize(t *testing.T) {
 	}
 	if i != len(want) {
 		t.Errorf("there are %d events, want %d", i, len(want))
+	}
+	if n := prepared(t, r); n != 1 {
+		t.Errorf("the statement of such a save is prepared %d times", n)
+	}
+}
+
+// prepared returns how many statements the one connection of a recorder has for saves that
+// are alone.
+func prepared(t *testing.T, r *postgres.Recorder) (n int) {
+	t.Helper()
+	const text = "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'annals\\_%\\_one'"
+	if err := postgres.PoolOf(r).QueryRow(t.Context(), text).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// A statement that is not there any more, behind a pooler's reset, is prepared again.
+func TestASaveThatIsAloneFindsItsStatementGone(t *testing.T) {
+	t.Parallel()
+	r := open(t, create(t), postgres.WithPoolSize(1, 1))
+	for v := range int64(4) {
+		if _, err := r.Record(t.Context(), batch(event("a", v+1))); err != nil {
+			t.Fatal(err)
+		}
+		if v == 1 {
+			if _, err := postgres.PoolOf(r).Exec(t.Context(), "DEALLOCATE ALL", pgx.QueryExecModeSimpleProtocol); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n := count(t, r); n != 4 || prepared(t, r) != 1 {
+		t.Errorf("there are %d events, and %d statements", n, prepared(t, r))
+	}
+}
+
+// What the server refuses leaves the connection as it was.
+func TestASaveThatIsAloneAndRefused(t *testing.T) {
+	t.Parallel()
+	address := create(t)
+	execute(t, address, "ALTER TABLE annals_events ADD CHECK (topic <> 'Test.Refused')")
+	r := open(t, address, postgres.WithPoolSize(1, 1))
+	for v := range int64(3) {
+		e := event("a", v+1)
+		e.Topic = "Test.Refused"
+		_, err := r.Record(t.Context(), batch(e))
+		wantError(t, err, err, "violates check constraint")
+		e.Topic = "Test.Happened"
+		if _, err := r.Record(t.Context(), batch(e)); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := count(t, r); n != 3 || prepared(t, r) != 1 {
+		t.Errorf("there are %d events, and %d statements", n, prepared(t, r))
 	}
 }

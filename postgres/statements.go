@@ -17,7 +17,7 @@ type statements struct {
 	lockJoined    string // takes the lock in a transaction of the caller, who says how long it waits
 	insertOne     string
 	insertOneName string // as a prepared statement
-	settled       bool   // insertOne may be used: the connections are as it needs them
+	settled       bool   // insertOne may be used: the connection's settings are those of a save
 	attend        string // says, for as long as the connection lasts, that somebody listens
 	insertEvents  string
 	insertGroup   string

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/persistence"
@@ -208,17 +209,22 @@ func (w *Writer) release() bool {
 	return true
 }
 
-// idle is how often in a row gather lets others run although nobody queues a save: some
-// 20 µs, if there is nobody to run.
-const idle = 100
+// How long gather lets others run: at most so often in a row although nobody queues a
+// save, which takes some 20 µs if there is nobody to run; and not for longer than this,
+// where others keep the processors busy.
+const (
+	idle      = 100
+	gathering = time.Millisecond
+)
 
 // gather lets those run who just got their results, as long as they queue new saves: the
-// next group has them all then, beside those who wait already. Who is late waits for two
-// commits, and, if all come back as late, always would.
+// next group has them all then, beside those who wait already. If it went on without them,
+// they would be the next group but one, for ever, and each group half as large.
 func (w *Writer) gather(answered int) {
 	queued := w.queued()
 	want := queued + answered
-	for still := 0; queued < want && still < idle; still++ {
+	begin := time.Now()
+	for still := 0; queued < want && still < idle && time.Since(begin) < gathering; still++ {
 		runtime.Gosched()
 		if n := w.queued(); n != queued {
 			queued, still = n, 0
