@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -350,4 +352,60 @@ func TestASaveThatIsAloneAndRefused(t *testing.T) {
 	if n := count(t, r); n != 3 || prepared(t, r) != 1 {
 		t.Errorf("there are %d events, and %d statements", n, prepared(t, r))
 	}
+}
+
+// One saver, whose connection the server ends in every save, has each event stored once.
+func TestASaveThatIsAloneLosesItsConnection(t *testing.T) {
+	t.Parallel()
+	address := create(t)
+	application := annals.NewID()
+	r := open(t, address, postgres.WithApplicationName(application), postgres.WithPoolSize(0, 1))
+	watch := connect(t, address)
+	const n = 200
+	saved := make(chan error, 1)
+	var acknowledged []int64
+	var saving atomic.Int64 // the version
+	go func() {
+		for v := range int64(n) {
+			saving.Store(v + 1)
+			positions, err := r.Record(t.Context(), batch(event("a", v+1)))
+			if err != nil {
+				saved <- fmt.Errorf("version %d: %w", v+1, err)
+				return
+			}
+			acknowledged = append(acknowledged, positions...)
+		}
+		saved <- nil
+	}()
+	ended, last := 0, int64(0)
+	for done := false; !done; {
+		if v := saving.Load(); v > last { // once in each: a save that is cut off again and again gives up
+			for _, pid := range numbers(t, watch, "SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND state = 'active'", application) {
+				ended += len(numbers(t, watch, "SELECT 1 WHERE pg_terminate_backend($1)", pid))
+				last = v
+			}
+		}
+		select {
+		case err := <-saved:
+			done = true
+			if err != nil {
+				t.Fatal(err)
+			}
+		default:
+		}
+	}
+	var stored []int64
+	for e, err := range r.ReadLog(t.Context(), persistence.LogQuery{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored = append(stored, e.Position)
+		if e.Version != int64(len(stored)) {
+			t.Errorf("event %d has version %d", len(stored), e.Version)
+		}
+	}
+	if !slices.Equal(stored, acknowledged) || len(stored) != n {
+		t.Errorf("%d events are stored, and %d acknowledged, at other positions", len(stored), len(acknowledged))
+	}
+	t.Logf("%d connections were ended in a save", ended)
 }
