@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/internal/pgserver"
@@ -225,7 +224,7 @@ func TestAWaiterIsWokenByASaveOfAnother(t *testing.T) {
 	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
 	writer := open(t, address)
 	// A reader also looks by himself now and then; what is heard here is a notification.
-	if _, err := conn.Exec(t.Context(), "LISTEN "+writer.Channel()); err != nil {
+	if _, err := conn.Exec(t.Context(), "LISTEN "+postgres.ChannelOf(writer)); err != nil {
 		t.Fatal(err)
 	}
 	for n := int64(1); n <= 5; n++ {
@@ -337,31 +336,13 @@ func TestDoMayNotEndTheTransaction(t *testing.T) {
 
 func TestAPoolOfEveryModeWorks(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []pgx.QueryExecMode{
+	for _, m := range []pgx.QueryExecMode{
 		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec,
 		pgx.QueryExecModeSimpleProtocol,
 	} {
-		t.Run(mode.String(), func(t *testing.T) {
+		t.Run(m.String(), func(t *testing.T) {
 			t.Parallel()
-			config, err := pgxpool.ParseConfig(create(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			config.ConnConfig.DefaultQueryExecMode = mode
-			pool, err := pgxpool.NewWithConfig(t.Context(), config)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer pool.Close()
-			r, err := postgres.New(t.Context(), pool)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() {
-				if err := r.Close(); err != nil {
-					t.Error(err)
-				}
-			}()
+			r := openOn(t, openPool(t, create(t), mode(m)))
 			one, many := event("a", 1), batch(event("b", 1), event("b", 2), event("c", 1))
 			one.Hash, one.Headers, one.CorrelationID = []byte{0, 1, 255}, []byte(`{"a":"ä"}`), "story"
 			many.Events[1].Hash, many.Events[2].CausationID = []byte{0}, "cause"

@@ -33,6 +33,21 @@ func open(tb testing.TB, address string, opts ...postgres.Option) *postgres.Reco
 	return r
 }
 
+// openOn opens a recorder on a pool, until the test ends.
+func openOn(tb testing.TB, pool *pgxpool.Pool) *postgres.Recorder {
+	tb.Helper()
+	r, err := postgres.New(tb.Context(), pool)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return r
+}
+
 // with returns the address with other parts.
 func with(tb testing.TB, address string, change func(u *url.URL)) string {
 	tb.Helper()

@@ -49,13 +49,13 @@ const planText = ", set_config('plan_cache_mode', 'force_generic_plan', true)"
 // insertOneText stores one event, in a transaction that consists of nothing else: it
 // takes the lock, and then a position. The statement's snapshot is older than the
 // lock, so it may miss the event before this one, and then stores nothing: whoever
-// gets no row asks again by insertGroupText. It may also miss the event that has this
+// gets no row asks again by insertEventsText. It may also miss the event that has this
 // one's version. Then it fails, because no snapshot fools the unique index, and is asked
 // again as well. ON CONFLICT DO NOTHING would say the same without an error, and costs
 // every save a look into the index and a lock.
 //
 // How long it waits for the lock, the connection says. A commit that would not be durable
-// is left to insertGroupText as well.
+// is left to insertEventsText as well.
 //
 // A notification costs as much as the rest. It is left out while nobody listens: whoever
 // does has the other lock, see attendText. If a save has it, and whoever begins to listen
