@@ -118,7 +118,7 @@ func TestASaveIsOfUnknownOutcomeWhenTheServerIsKilled(t *testing.T) {
 	const name = "killed"
 	r := open(t, address, postgres.WithApplicationName(name), postgres.WithConnectTimeout(2*time.Second))
 	for _, b := range []persistence.Batch{batch(event("a", 1)), batch(event("b", 1), event("b", 2))} {
-		tx, _, _, err := beginOwn(t.Context(), address)
+		tx, _, rollback, err := beginOwn(t.Context(), address)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,6 +131,7 @@ func TestASaveIsOfUnknownOutcomeWhenTheServerIsKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantError(t, <-saved, annals.ErrOutcomeUnknown, "repeat the same save")
+		_ = rollback() // until here the transaction holds the lock: nobody closes what is still to be called
 		if err := server.Restart(t.Context()); err != nil {
 			t.Fatal(err)
 		}
