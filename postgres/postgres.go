@@ -46,7 +46,7 @@ type Recorder struct {
 	sql      atomic.Pointer[statements] // nil until the tables were seen to fit
 	buffers  chunk.Buffers
 	limits   limits
-	single   single // of the writer
+	messages messages // of the writer
 
 	running sync.RWMutex // read-held by saves that the writer does not have
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/internal/group"
@@ -162,6 +163,9 @@ func (r *Recorder) tryCommit(reqs []*group.Request, unknown bool) error {
 			return err
 		}
 		s := &saving{r: r, sql: sql, lock: sql.lockGroup, conn: conn, unknown: unknown}
+		if r.plain {
+			s.plain = conn
+		}
 		if len(reqs) == 1 {
 			err := r.inTime(ctx, conn, func() error { return s.answerOne(ctx, conn, reqs[0]) })
 			if err != nil || reqs[0].Answered() {
@@ -212,7 +216,8 @@ type saving struct {
 	sql     *statements
 	lock    string // the statement that takes the lock
 	conn    conn
-	unknown bool // an earlier try may have stored them
+	plain   *pgx.Conn // nil: the driver's calls are wanted, see isPlain
+	unknown bool      // an earlier try may have stored them
 }
 
 // conn is a connection or a transaction.
@@ -302,21 +307,22 @@ func (s *saving) storeGroup(ctx context.Context, batches []*persistence.Batch, b
 		refused, untracked []int32
 		refusedStreams     []string
 		actual, tracked    []int64
-		pipeline           pgx.Batch
 	)
-	if before != "" {
-		pipeline.Queue(before)
+	i := insertion{
+		name: "_events", text: s.sql.insertEvents, columns: events,
+		result: []any{&positions, &refused, &refusedStreams, &actual, nil},
 	}
-	pipeline.Queue(s.lock)
-	stored := []any{&positions, &refused, &refusedStreams, &actual, nil}
-	if trackings == nil {
-		pipeline.Queue(s.sql.insertEvents, events...).QueryRow(func(row pgx.Row) error { return row.Scan(stored...) })
+	if trackings != nil {
+		i.name, i.text, i.columns = "_group", s.sql.insertGroup, append(events, trackings...)
+		i.result = append(i.result, &untracked, &tracked)
+	}
+	var err error
+	if s.plain != nil {
+		err = s.sendGroup(ctx, &i)
 	} else {
-		pipeline.Queue(s.sql.insertGroup, append(events, trackings...)...).QueryRow(func(row pgx.Row) error {
-			return row.Scan(append(stored, &untracked, &tracked)...)
-		})
+		err = s.queryGroup(ctx, before, &i)
 	}
-	if err := s.send(ctx, &pipeline); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	for i, request := range refused {
@@ -344,10 +350,49 @@ func (s *saving) storeGroup(ctx context.Context, batches []*persistence.Batch, b
 	return outcomes, nil
 }
 
-// send runs the statements of a pipeline as one transaction, or in that of the
-// caller.
-func (s *saving) send(ctx context.Context, pipeline *pgx.Batch) error {
-	return s.conn.SendBatch(ctx, pipeline).Close()
+// insertion is a statement that stores a group.
+type insertion struct {
+	name, text string // of the prepared statement
+	columns    []any  // its parameters
+	result     []any  // where its one row goes
+}
+
+// queryGroup has the driver send the statement, behind that of the lock: as one transaction,
+// or in that of the caller.
+func (s *saving) queryGroup(ctx context.Context, before string, i *insertion) error {
+	var pipeline pgx.Batch
+	if before != "" {
+		pipeline.Queue(before)
+	}
+	pipeline.Queue(s.lock)
+	pipeline.Queue(i.text, i.columns...).QueryRow(func(row pgx.Row) error { return row.Scan(i.result...) })
+	return s.conn.SendBatch(ctx, &pipeline).Close()
+}
+
+// sendGroup sends the statement itself, behind that of the lock, as one transaction.
+func (s *saving) sendGroup(ctx context.Context, i *insertion) error {
+	m := &s.r.messages
+	m.begin()
+	types := s.plain.TypeMap()
+	return m.send(ctx, s.r, s.plain,
+		call{name: s.sql.channel + "_lock", text: s.lock},
+		call{name: s.sql.channel + i.name, text: i.text, values: m.columns(i.columns), row: func(values [][]byte) error {
+			for n, to := range i.result {
+				if to == nil {
+					continue
+				}
+				if err := types.Scan(resultTypes[n], pgx.BinaryFormatCode, values[n], to); err != nil {
+					return err
+				}
+			}
+			return nil
+		}})
+}
+
+// resultTypes are those of the columns that insertGroupText returns.
+var resultTypes = []uint32{
+	pgtype.Int8ArrayOID, pgtype.Int4ArrayOID, pgtype.TextArrayOID, pgtype.Int8ArrayOID, pgtype.TextOID,
+	pgtype.Int4ArrayOID, pgtype.Int8ArrayOID,
 }
 
 // arguments returns the parameters of insertEventsText, and those that insertGroupText has

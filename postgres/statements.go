@@ -11,17 +11,16 @@ import (
 // statements are the texts of what every call uses, with the names of the
 // recorder's own tables.
 type statements struct {
-	channel       string // of notifications
-	lock          string // takes the lock, with the lock timeout
-	lockGroup     string // the same, for a transaction that has nothing of a caller's own
-	lockJoined    string // takes the lock in a transaction of the caller, who says how long it waits
-	insertOne     string
-	insertOneName string // as a prepared statement
-	settled       bool   // insertOne may be used: the connection's settings are those of a save
-	attend        string // says, for as long as the connection lasts, that somebody listens
-	insertEvents  string
-	insertGroup   string
-	storedIDs     string
+	channel      string // of notifications
+	lock         string // takes the lock, with the lock timeout
+	lockGroup    string // the same, for a transaction that has nothing of a caller's own
+	lockJoined   string // takes the lock in a transaction of the caller, who says how long it waits
+	insertOne    string
+	settled      bool   // insertOne may be used: the connection's settings are those of a save
+	attend       string // says, for as long as the connection lasts, that somebody listens
+	insertEvents string
+	insertGroup  string
+	storedIDs    string
 
 	maxPosition, maxTracking     string
 	maxVersion                   string
@@ -104,16 +103,19 @@ var insertGroupText = "WITH " + refusedText + ", untracked AS MATERIALIZED (" +
 const (
 	refusedText = "refused AS MATERIALIZED (" +
 		"SELECT h.request, h.stream_id, coalesce(l.version, 0) AS actual " +
-		"FROM unnest($1::integer[], $2::text[], $3::bigint[]) AS h (request, stream_id, version) " +
+		"FROM (SELECT unnest($1::integer[]) AS request, unnest($2::text[]) AS stream_id, unnest($3::bigint[]) AS version) AS h " +
 		"LEFT JOIN LATERAL (SELECT e.version FROM annals_events AS e WHERE e.stream_id = h.stream_id " +
 		"ORDER BY e.version DESC LIMIT 1) AS l ON true " +
 		"WHERE coalesce(l.version, 0) <> h.version - 1)"
 	storedText = "stored AS (" +
 		"INSERT INTO annals_events (stream_id, " + columns + ", hash) " +
 		"SELECT stream_id, " + columns + ", hash " +
-		"FROM unnest($4::integer[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::timestamptz[], $10::integer[], $11::text[], " +
-		"$12::bytea[], $13::text[], $14::text[], $15::bytea[], $16::bytea[]) " +
-		"WITH ORDINALITY AS e (request, stream_id, " + columns + ", hash, n) " +
+		"FROM (SELECT generate_subscripts($4::integer[], 1) AS n, " +
+		"unnest($4::integer[]) AS request, unnest($5::text[]) AS stream_id, unnest($6::bigint[]) AS version, " +
+		"unnest($7::text[]) AS event_id, unnest($8::text[]) AS topic, unnest($9::timestamptz[]) AS time, " +
+		"unnest($10::integer[]) AS shape, unnest($11::text[]) AS encoding, unnest($12::bytea[]) AS state, " +
+		"unnest($13::text[]) AS correlation_id, unnest($14::text[]) AS causation_id, unnest($15::bytea[]) AS headers, " +
+		"unnest($16::bytea[]) AS hash) AS e " +
 		"WHERE request NOT IN (SELECT request FROM {left_out}) ORDER BY n RETURNING position)"
 	storedColumns = "(SELECT array_agg(position ORDER BY position) FROM stored), " +
 		"(SELECT array_agg(request ORDER BY request, stream_id) FROM refused), " +
@@ -153,7 +155,6 @@ func (r *Recorder) statements(schema string) *statements {
 		attend:         text(attendText),
 		lockJoined:     text("SELECT pg_advisory_xact_lock({key})"),
 		insertOne:      text(insertOneText),
-		insertOneName:  channel + "_one",
 		insertEvents:   text(insertEventsText),
 		insertGroup:    text(insertGroupText),
 		storedIDs:      text(storedIDsText),
