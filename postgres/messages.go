@@ -28,7 +28,7 @@ type messages struct {
 }
 
 // maxKept is how many bytes of a save's parameters are kept for those of the next.
-const maxKept = 64 << 10
+const maxKept = 1 << 20
 
 // isPlain reports whether the connections of the pool prepare statements, and nobody traces
 // them: then some may be sent without the driver's calls.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -57,7 +56,7 @@ func take(queue []*group.Request) (taken, rest []*group.Request) {
 	if len(queue) == 1 {
 		return queue, nil
 	}
-	seen := make(map[string]bool, len(queue))
+	claimed := make(claims, len(queue))
 	events, size := 0, 0
 	for i, req := range queue {
 		n, bytes := weight(req.Batch)
@@ -65,7 +64,7 @@ func take(queue []*group.Request) (taken, rest []*group.Request) {
 		if full {
 			return taken, append(rest, queue[i:]...)
 		}
-		if !claim(seen, req.Batch) {
+		if !claimed.claim(i, req.Batch) {
 			rest = append(rest, req)
 			continue
 		}
@@ -82,21 +81,30 @@ func weight(b *persistence.Batch) (events, size int) {
 	return len(b.Events), size
 }
 
-// claim marks what the batch writes to as seen. What is claimed by a request that has
-// to wait stays claimed: later requests of the same stream wait behind it.
-func claim(seen map[string]bool, b *persistence.Batch) bool {
-	free := true
-	names := make(map[string]bool, len(b.Events)+1)
+// claims says which request is the first that writes to something.
+type claims map[claim]int
+
+// claim is a stream, or what a consumer tracks.
+type claim struct{ stream, tracking string }
+
+// claim claims what the batch of a request writes to, and reports whether it is free. What
+// is claimed by a request that has to wait stays claimed: later requests of the same stream
+// wait behind it.
+func (c claims) claim(request int, b *persistence.Batch) (free bool) {
+	free = true
+	mark := func(what claim) {
+		first, ok := c[what]
+		if !ok {
+			c[what] = request
+		}
+		free = free && (!ok || first == request)
+	}
 	for i := range b.Events {
-		names["s"+b.Events[i].StreamID] = true
+		mark(claim{stream: b.Events[i].StreamID})
 	}
 	if b.Tracking != nil {
-		names["t"+b.Tracking.Name] = true
+		mark(claim{tracking: b.Tracking.Name})
 	}
-	for name := range names {
-		free = free && !seen[name]
-	}
-	maps.Copy(seen, names)
 	return free
 }
 

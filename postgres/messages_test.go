@@ -202,55 +202,86 @@ func TestASaveThatIsAloneIsOfAnySize(t *testing.T) {
 	}
 }
 
-// prepared returns how many statements the one connection of a recorder has for saves that
-// are alone.
+// prepared returns how many statements the one connection of a recorder has for saves.
 func prepared(t *testing.T, r *postgres.Recorder) (n int) {
 	t.Helper()
-	const text = "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'annals\\_%\\_one'"
+	const text = "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'annals\\_%'"
 	if err := postgres.PoolOf(r).QueryRow(t.Context(), text).Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 	return n
 }
 
-// A statement that is not there any more, behind a pooler's reset, is prepared again.
-func TestASaveThatIsAloneFindsItsStatementGone(t *testing.T) {
-	t.Parallel()
-	r := open(t, create(t), postgres.WithPoolSize(1, 1))
-	for v := range int64(4) {
-		if _, err := r.Record(t.Context(), batch(event("a", v+1))); err != nil {
-			t.Fatal(err)
-		}
-		if v == 1 {
-			if _, err := postgres.PoolOf(r).Exec(t.Context(), "DEALLOCATE ALL", pgx.QueryExecModeSimpleProtocol); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if n := count(t, r); n != 4 || prepared(t, r) != 1 {
-		t.Errorf("there are %d events, and %d statements", n, prepared(t, r))
+// ofEachKind runs the test with saves that are sent in different ways, and how many
+// statements those need.
+func ofEachKind(t *testing.T, test func(t *testing.T, saveOf func(version int64) persistence.Batch, statements int)) {
+	t.Helper()
+	for name, kind := range map[string]struct {
+		statements int
+		save       func(version int64) persistence.Batch
+	}{
+		"alone": {1, func(v int64) persistence.Batch { return batch(event("a", v)) }},
+		"two":   {2, func(v int64) persistence.Batch { return batch(event("a", v), event("b", v)) }},
+		"tracking": {2, func(v int64) persistence.Batch {
+			b := batch(event("a", v))
+			b.Tracking = &persistence.Tracking{Name: "other", Position: v}
+			return b
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, kind.save, kind.statements)
+		})
 	}
 }
 
-// What the server refuses leaves the connection as it was.
-func TestASaveThatIsAloneAndRefused(t *testing.T) {
+// A statement that is not there any more, behind a pooler's reset, is prepared again.
+func TestASaveFindsItsStatementGone(t *testing.T) {
 	t.Parallel()
-	address := create(t)
-	execute(t, address, "ALTER TABLE annals_events ADD CHECK (topic <> 'Test.Refused')")
-	r := open(t, address, postgres.WithPoolSize(1, 1))
-	for v := range int64(3) {
-		e := event("a", v+1)
-		e.Topic = "Test.Refused"
-		_, err := r.Record(t.Context(), batch(e))
-		wantError(t, err, err, "violates check constraint")
-		e.Topic = "Test.Happened"
-		if _, err := r.Record(t.Context(), batch(e)); err != nil {
-			t.Error(err)
+	ofEachKind(t, func(t *testing.T, saveOf func(int64) persistence.Batch, statements int) {
+		r := open(t, create(t), postgres.WithPoolSize(1, 1))
+		events := 0
+		for v := range int64(4) {
+			b := saveOf(v + 1)
+			events += len(b.Events)
+			if _, err := r.Record(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			if v == 1 {
+				if _, err := postgres.PoolOf(r).Exec(t.Context(), "DEALLOCATE ALL", pgx.QueryExecModeSimpleProtocol); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
-	}
-	if n := count(t, r); n != 3 || prepared(t, r) != 1 {
-		t.Errorf("there are %d events, and %d statements", n, prepared(t, r))
-	}
+		if n := count(t, r); n != events || prepared(t, r) != statements {
+			t.Errorf("there are %d events, want %d, and %d statements", n, events, prepared(t, r))
+		}
+	})
+}
+
+// What the server refuses leaves the connection as it was.
+func TestASaveThatIsRefused(t *testing.T) {
+	t.Parallel()
+	ofEachKind(t, func(t *testing.T, saveOf func(int64) persistence.Batch, statements int) {
+		address := create(t)
+		execute(t, address, "ALTER TABLE annals_events ADD CHECK (topic <> 'Test.Refused')")
+		r := open(t, address, postgres.WithPoolSize(1, 1))
+		events := 0
+		for v := range int64(3) {
+			b := saveOf(v + 1)
+			b.Events[0].Topic = "Test.Refused"
+			_, err := r.Record(t.Context(), b)
+			wantError(t, err, err, "violates check constraint")
+			b.Events[0].Topic = "Test.Happened"
+			events += len(b.Events)
+			if _, err := r.Record(t.Context(), b); err != nil {
+				t.Error(err)
+			}
+		}
+		if n := count(t, r); n != events || prepared(t, r) != statements {
+			t.Errorf("there are %d events, want %d, and %d statements", n, events, prepared(t, r))
+		}
+	})
 }
 
 // One saver, whose connection the server ends in every save, has each event stored once.
