@@ -7,3 +7,6 @@ func PoolOf(r *Recorder) *pgxpool.Pool { return r.pool }
 
 // ChannelOf returns the channel of a recorder's notifications.
 func ChannelOf(r *Recorder) string { return r.sql.Load().channel }
+
+// AppendColumn is how a column of events is sent.
+var AppendColumn = appendColumn

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -12,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/annals-es/annals"
@@ -199,6 +203,35 @@ func TestASaveThatIsAloneIsOfAnySize(t *testing.T) {
 	}
 	if n := prepared(t, r); n != 1 {
 		t.Errorf("the statement of such a save is prepared %d times", n)
+	}
+}
+
+// A column is sent as the driver would read it.
+func TestColumnsAreThoseOfTheDriver(t *testing.T) {
+	t.Parallel()
+	types := pgtype.NewMap()
+	text, empty := "Käse", ""
+	when := time.Date(1999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
+	for _, c := range []struct {
+		oid          uint32
+		column, read any
+	}{
+		{pgtype.Int4ArrayOID, []int32{0, -1, math.MaxInt32}, new([]int32)},
+		{pgtype.Int8ArrayOID, []int64{0, -1, math.MinInt64}, new([]int64)},
+		{pgtype.TextArrayOID, []string{text, empty}, new([]string)},
+		{pgtype.TextArrayOID, []*string{nil, &text, &empty, nil}, new([]*string)},
+		{pgtype.TimestamptzArrayOID, []time.Time{when, when.AddDate(0, 0, 1)}, new([]time.Time)},
+		{pgtype.ByteaArrayOID, [][]byte{{0, 1}, nil, {}}, new([][]byte)},
+		{pgtype.ByteaArrayOID, [][]byte{}, new([][]byte)},
+		{pgtype.ByteaArrayOID, [][]byte(nil), new([][]byte)},
+	} {
+		if err := types.Scan(c.oid, pgx.BinaryFormatCode, postgres.AppendColumn(nil, c.column), c.read); err != nil {
+			t.Errorf("%v: %v", c.column, err)
+			continue
+		}
+		if diff := cmp.Diff(c.column, reflect.ValueOf(c.read).Elem().Interface()); diff != "" {
+			t.Errorf("%T (- sent, + read):\n%s", c.column, diff)
+		}
 	}
 }
 
