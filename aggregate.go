@@ -117,13 +117,22 @@ func triggerRoot(a any, agg *Aggregate, e any, opts []TriggerOption) {
 
 func (m *model) newEvent(streamID string, version int64, def *EventType, data any, opts []TriggerOption) Event {
 	event := Event{StreamID: streamID, Version: version, Topic: def.topic, Time: storedTime(m.now()), Data: data}
-	for _, o := range opts {
-		o.applyTrigger(&event)
+	if len(opts) > 0 {
+		event = event.with(opts)
 	}
 	if event.ID == "" {
 		event.ID = m.newID()
 	}
 	return event
+}
+
+// with returns the event with what the options say. It is not a part of newEvent: what they
+// are given the address of is on the heap.
+func (e Event) with(opts []TriggerOption) Event {
+	for _, o := range opts {
+		o.applyTrigger(&e)
+	}
+	return e
 }
 
 // find returns the event as a value, and its definition; nil if it has none.
