@@ -22,6 +22,7 @@ type Recorder struct {
 	tracking  map[string]int64
 	snapshots map[string]persistence.StoredSnapshot
 	ledger    map[string]string
+	copier    copier        // of the log: what is in it stays
 	changed   chan struct{} // if somebody waits: closed when log grows, and when the recorder is closed
 	closed    bool
 }
@@ -226,7 +227,7 @@ func (r *Recorder) append(events []persistence.StoredEvent) []int64 {
 		n := r.log.next()
 		n.Position, n.StoredEvent = int64(r.log.length), events[i]
 		n.StreamID = s.id
-		new(copier).own(&n.StoredEvent, true)
+		r.copier.own(&n.StoredEvent, true)
 		positions[i] = n.Position
 	}
 	if len(events) > 0 && r.changed != nil {

@@ -218,16 +218,16 @@ func (m *Mapper) TopicsOf(data reflect.Type) []string {
 // [*annals.UnknownTopicError] if the topic is not registered, because what was
 // stored so could not be read again, and an [*EncodeError] if the data cannot be
 // encoded. The context is for the cipher.
-func (m *Mapper) Encode(ctx context.Context, e *annals.Event) (StoredEvent, error) {
+func (m *Mapper) Encode(ctx context.Context, e *annals.Event) (s StoredEvent, err error) {
 	t := (*m.types.Load())[e.Topic]
 	if t == nil {
 		return StoredEvent{}, unknownTopic(e.Topic, e.StreamID, e.Version)
 	}
-	s := StoredEvent{
+	s = StoredEvent{
 		ID: e.ID, StreamID: e.StreamID, Version: e.Version, Topic: e.Topic, Time: e.Time, Shape: t.Shape(),
 		CorrelationID: e.Metadata.CorrelationID, CausationID: e.Metadata.CausationID,
 	}
-	err := sameType(e.Data, t.GoType())
+	err = sameType(e.Data, t.GoType())
 	if err == nil && len(e.Metadata.Headers) > 0 {
 		if s.Headers, err = headersJSON.Encode(nil, e.Metadata.Headers); err != nil {
 			err = fmt.Errorf("headers: %w", err)
