@@ -115,8 +115,8 @@ func triggerRoot(a any, agg *Aggregate, e any, opts []TriggerOption) {
 	agg.pending = append(agg.pending, event)
 }
 
-func (m *model) newEvent(streamID string, version int64, def *EventType, data any, opts []TriggerOption) Event {
-	event := Event{StreamID: streamID, Version: version, Topic: def.topic, Time: storedTime(m.now()), Data: data}
+func (m *model) newEvent(streamID string, version int64, def *EventType, data any, opts []TriggerOption) (event Event) {
+	event = Event{StreamID: streamID, Version: version, Topic: def.topic, Time: storedTime(m.now()), Data: data}
 	if len(opts) > 0 {
 		event = event.with(opts)
 	}
