@@ -11,13 +11,11 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/internal/pgserver"
 	"github.com/annals-es/annals/persistence"
 	"github.com/annals-es/annals/postgres"
@@ -85,15 +83,6 @@ func bouncerBackend() recordertest.Backend {
 		return address
 	}
 	return b
-}
-
-// newDatabase makes a database, and returns its URL.
-func newDatabase(tb testing.TB) string {
-	tb.Helper()
-	name := fmt.Sprintf("d%d_%s", schemas.Add(1), strings.ReplaceAll(annals.NewID()[24:], "-", ""))
-	execute(tb, serverURL(tb), "CREATE DATABASE "+name)
-	tb.Cleanup(func() { execute(tb, serverURL(tb), "DROP DATABASE "+name+" WITH (FORCE)") })
-	return pgserver.Test(tb).URL(name)
 }
 
 // bouncerScript runs a PgBouncer for as long as standard input is open.

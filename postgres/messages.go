@@ -168,7 +168,7 @@ func appendArray[T any](data []byte, element uint32, column []T, appendElement f
 		return data
 	}
 	const dimensions, someAreNull, lowerBound = 1, 1, 1
-	for _, n := range []uint32{dimensions, someAreNull, element, uint32(len(column)), lowerBound} { //nolint:gosec // a group is not so large
+	for _, n := range []uint32{dimensions, someAreNull, element, uint32(len(column)), lowerBound} { //nolint:gosec // not so many
 		data = binary.BigEndian.AppendUint32(data, n)
 	}
 	for _, e := range column {

@@ -272,6 +272,7 @@ func ofEachKind(t *testing.T, test func(t *testing.T, saveOf func(version int64)
 func TestASaveFindsItsStatementGone(t *testing.T) {
 	t.Parallel()
 	ofEachKind(t, func(t *testing.T, saveOf func(int64) persistence.Batch, statements int) {
+		t.Helper()
 		r := open(t, create(t), postgres.WithPoolSize(1, 1))
 		events := 0
 		for v := range int64(4) {
@@ -296,6 +297,7 @@ func TestASaveFindsItsStatementGone(t *testing.T) {
 func TestASaveThatIsRefused(t *testing.T) {
 	t.Parallel()
 	ofEachKind(t, func(t *testing.T, saveOf func(int64) persistence.Batch, statements int) {
+		t.Helper()
 		address := create(t)
 		execute(t, address, "ALTER TABLE annals_events ADD CHECK (topic <> 'Test.Refused')")
 		r := open(t, address, postgres.WithPoolSize(1, 1))

@@ -321,7 +321,7 @@ func (s *saving) storeGroup(ctx context.Context, batches []*persistence.Batch, b
 		result: []any{&positions, &refused, &refusedStreams, &actual, nil},
 	}
 	if trackings != nil {
-		i.name, i.text, i.columns = "_group", s.sql.insertGroup, append(events, trackings...)
+		i.name, i.text, i.columns = "_group", s.sql.insertGroup, slices.Concat(events, trackings)
 		i.result = append(i.result, &untracked, &tracked)
 	}
 	var err error

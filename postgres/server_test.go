@@ -2,11 +2,14 @@ package postgres_test
 
 import (
 	"context"
+	"fmt"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/internal/pgserver"
 	"github.com/annals-es/annals/recordertest"
 )
@@ -15,6 +18,15 @@ import (
 func serverURL(tb testing.TB) string {
 	tb.Helper()
 	return pgserver.Test(tb).URL("postgres")
+}
+
+// newDatabase makes a database, and returns its URL.
+func newDatabase(tb testing.TB) string {
+	tb.Helper()
+	name := fmt.Sprintf("d%d_%s", schemas.Add(1), strings.ReplaceAll(annals.NewID()[24:], "-", ""))
+	execute(tb, serverURL(tb), "CREATE DATABASE "+name)
+	tb.Cleanup(func() { execute(tb, serverURL(tb), "DROP DATABASE "+name+" WITH (FORCE)") })
+	return pgserver.Test(tb).URL(name)
 }
 
 // newServer starts a server for one test, with an empty store.
