@@ -1,11 +1,8 @@
 package annals
 
 import (
-	"bufio"
-	"crypto/rand"
 	"fmt"
 	"strings"
-	"sync"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -15,17 +12,11 @@ import (
 // It fits into an index of every database that Annals has a recorder for.
 const MaxIDLength = 255
 
-// randoms read random bytes ahead, for several ids.
-var randoms = sync.Pool{New: func() any { return bufio.NewReaderSize(rand.Reader, 512) }}
-
 // NewID returns a new unique id: a UUID of version 7, whose order is that of
 // time, so that a database's indexes grow at one end. It is safe for concurrent
 // use.
 func NewID() string {
-	random, _ := randoms.Get().(*bufio.Reader)
-	id := uuid.Must(uuid.NewV7FromReader(random))
-	randoms.Put(random)
-	return id.String()
+	return uuid.Must(uuid.NewV7()).String()
 }
 
 // NamedID returns the id of a thing that is found by its name: the same path and

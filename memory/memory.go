@@ -237,7 +237,7 @@ func (r *Recorder) append(events []persistence.StoredEvent) []int64 {
 	return positions
 }
 
-// maxPiece is the most memory that a copier takes at a time for more than one event.
+// maxPiece is the most memory that a copier takes at a time for events that share it.
 const maxPiece = 4 << 10
 
 // copier gives events memory of their own, in pieces that become as long as the
@@ -251,15 +251,24 @@ func (c *copier) own(e *persistence.StoredEvent, hash bool) {
 	if !hash {
 		e.Hash = nil
 	}
-	if n := len(e.State) + len(e.Headers) + len(e.Hash); n > cap(c.piece)-len(c.piece) {
-		c.piece = make([]byte, 0, max(n, min(2*cap(c.piece), maxPiece)))
+	n := len(e.State) + len(e.Headers) + len(e.Hash)
+	shared := n <= maxPiece/8 // of others, the rest of a piece would be too much to lose
+	piece := c.piece
+	switch {
+	case !shared:
+		piece = make([]byte, 0, n)
+	case n > cap(piece)-len(piece):
+		piece = make([]byte, 0, max(n, min(2*cap(piece), maxPiece)))
 	}
 	for _, part := range []*[]byte{&e.State, &e.Headers, &e.Hash} {
 		if *part != nil {
-			from := len(c.piece)
-			c.piece = append(c.piece, *part...)
-			*part = c.piece[from:len(c.piece):len(c.piece)]
+			from := len(piece)
+			piece = append(piece, *part...)
+			*part = piece[from:len(piece):len(piece)]
 		}
+	}
+	if shared {
+		c.piece = piece
 	}
 }
 

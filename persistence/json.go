@@ -48,11 +48,11 @@ func JSON(mappings ...TypeMapping) Transcoder {
 }
 
 type jsonTranscoder struct {
-	checker *exact.Checker
-	rules   *exact.Rules
-	options json.Options
-	types   sync.Map // a cache, reflect.Type → *jsonType
-	err     error    // of the mappings
+	checker    *exact.Checker
+	rules      *exact.Rules
+	options    json.Options
+	aggregates sync.Map // a cache, reflect.Type → *exact.Flat of those that embed an aggregate, nil of others
+	err        error    // of the mappings
 }
 
 var plainJSON = newJSON(nil)
@@ -99,56 +99,31 @@ func (j *jsonTranscoder) Encode(dst []byte, value any) ([]byte, error) {
 		return nil, err
 	}
 	t := reflect.TypeOf(value)
-	known := j.typeOf(t)
-	b, _ := jsonBuffers.Get().(*bytes.Buffer)
-	in := known.take(reflect.ValueOf(value))
-	err := json.MarshalWrite(b, in.Interface(), j.options)
-	known.put(in)
+	in := value
+	if flat := j.flat(t); flat != nil {
+		in = flat.Take(reflect.ValueOf(value)).Interface()
+	}
+	b, err := j.append(dst, in)
 	if err != nil {
 		return nil, withoutData(err, t, "its value cannot be stored as JSON", "its text is not UTF-8, or its own JSON is not valid")
 	}
-	dst = append(dst, b.Bytes()...)
-	if b.Cap() <= maxJSONBuffer {
-		b.Reset()
-		jsonBuffers.Put(b)
-	}
-	return dst, nil
+	return b, nil
 }
 
-// jsonBuffers are those that JSON is written to.
-var jsonBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// buffers are those that JSON is appended by.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// maxJSONBuffer is the greatest that is kept: one long event is not to hold memory for ever.
-const maxJSONBuffer = 64 << 10
-
-// jsonType is what is known of a type.
-type jsonType struct {
-	flat   *exact.Flat // has the fields of an aggregate without its identity, which encoding/json refuses; nil: it is none
-	values sync.Pool   // of pointers to values of the type
-}
-
-// take returns a pointer to a copy of the value. Of what is no pointer, encoding/json would
-// make a copy each time.
-func (x *jsonType) take(value reflect.Value) reflect.Value {
-	if x.flat != nil {
-		return x.flat.Take(value)
+func (j *jsonTranscoder) append(dst []byte, value any) ([]byte, error) {
+	if dst == nil {
+		return json.Marshal(value, j.options)
 	}
-	var taken reflect.Value
-	if used := x.values.Get(); used != nil {
-		taken = reflect.ValueOf(used)
-	} else {
-		taken = reflect.New(value.Type())
-	}
-	taken.Elem().Set(value)
-	return taken
-}
-
-// put gives back what take has returned.
-func (x *jsonType) put(taken reflect.Value) {
-	if x.flat == nil {
-		taken.Elem().SetZero()
-		x.values.Put(taken.Interface())
-	}
+	b, _ := buffers.Get().(*bytes.Buffer)
+	*b = *bytes.NewBuffer(dst)
+	err := json.MarshalWrite(b, value, j.options)
+	dst = b.Bytes()
+	*b = bytes.Buffer{}
+	buffers.Put(b)
+	return dst, err
 }
 
 func (j *jsonTranscoder) Decode(data []byte, target any) error {
@@ -159,7 +134,7 @@ func (j *jsonTranscoder) Decode(data []byte, target any) error {
 	if t.Kind() == reflect.Struct && string(data) == "null" {
 		return fmt.Errorf("%v: the JSON is null, and nothing is stored so", t)
 	}
-	out, flat := target, j.typeOf(t).flat
+	out, flat := target, j.flat(t)
 	if flat != nil {
 		out = reflect.New(flat.Type).Interface()
 	}
@@ -172,17 +147,22 @@ func (j *jsonTranscoder) Decode(data []byte, target any) error {
 	return nil
 }
 
-func (j *jsonTranscoder) typeOf(t reflect.Type) *jsonType {
-	known, ok := j.types.Load(t)
-	if !ok {
-		x := new(jsonType)
-		if t.Kind() == reflect.Struct && exact.EmbedsAggregate(t) && j.CheckType(t) == nil {
-			x.flat = j.rules.Flatten(t, func(f *exact.Field) reflect.Type { return f.Type })
-		}
-		known, _ = j.types.LoadOrStore(t, x)
+// flat returns a type that has the fields of an aggregate without its identity,
+// which encoding/json refuses; nil if t is no aggregate.
+func (j *jsonTranscoder) flat(t reflect.Type) *exact.Flat {
+	if t.Kind() != reflect.Struct {
+		return nil
 	}
-	x, _ := known.(*jsonType)
-	return x
+	known, ok := j.aggregates.Load(t)
+	if !ok {
+		var flat *exact.Flat
+		if exact.EmbedsAggregate(t) && j.CheckType(t) == nil {
+			flat = j.rules.Flatten(t, func(f *exact.Field) reflect.Type { return f.Type })
+		}
+		known, _ = j.aggregates.LoadOrStore(t, flat)
+	}
+	flat, _ := known.(*exact.Flat)
+	return flat
 }
 
 // withoutData returns an error that says what err says without the values that
