@@ -124,7 +124,7 @@ func isUnprepared(err error) bool {
 func isOwn(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
-		return true // the driver cannot send it
+		return true // it cannot be sent
 	}
 	for _, class := range []string{classData, classIntegrity, classLimit} {
 		if strings.HasPrefix(e.Code, class) {

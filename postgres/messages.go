@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 // allocations, and by a timer around what they write, which wakes the scheduler: a tenth of
 // the time of a save, be it one event or fifty.
 //
-// It is used for one save after the other.
+// It is used by what the writer commits alone, which is one save, or group, after the other.
 type messages struct {
 	bind    pgproto3.Bind
 	execute pgproto3.Execute
@@ -27,8 +28,17 @@ type messages struct {
 	values  [12][]byte // those of insertOneText
 }
 
-// maxKept is how many bytes of a save's parameters are kept for those of the next.
+// maxKept is how many bytes for parameters are kept for the next save.
 const maxKept = 1 << 20
+
+// end forgets the parameters of a save: they are the caller's.
+func (m *messages) end() {
+	m.bind = pgproto3.Bind{}
+	clear(m.values[:])
+	if m.data = m.data[:0]; cap(m.data) > maxKept {
+		m.data = nil
+	}
+}
 
 // isPlain reports whether the connections of the pool prepare statements, and nobody traces
 // them: then some may be sent without the driver's calls.
@@ -39,72 +49,94 @@ func isPlain(pool *pgxpool.Pool) bool {
 
 // call is a statement that is sent.
 type call struct {
-	name, text string                      // of the prepared statement
-	values     [][]byte                    // its parameters, in the binary format
-	row        func(values [][]byte) error // takes a row; nil: none is of interest
+	text   string
+	values [][]byte // its parameters, in the binary format
+	// row takes a row that comes back; nil: none is of interest.
+	row func(fields []pgconn.FieldDescription, values [][]byte) error
+
+	prepared *pgconn.StatementDescription
 }
 
-// send sends the calls at once, as one transaction. What the server refuses is its error;
-// it has done nothing then.
+// send sends the calls at once, as one transaction. If the error is not a [*lostError], then
+// nothing was done.
 func (m *messages) send(ctx context.Context, r *Recorder, conn *pgx.Conn, calls ...call) error {
+	defer m.end()
 	for tries := 1; ; tries++ {
 		for i := range calls {
-			if _, err := conn.Prepare(ctx, calls[i].name, calls[i].text); err != nil {
-				if conn.IsClosed() {
-					err = &lostError{err: err}
-				}
-				return err
+			var err error
+			if calls[i].prepared, err = conn.Prepare(ctx, calls[i].text, calls[i].text); err != nil {
+				return notSent(conn, err)
 			}
 		}
-		refused, err := m.exchange(ctx, conn.PgConn(), calls)
-		if err != nil {
-			r.giveUp(ctx, conn) // what comes later would be taken for the answer to what is asked next
-			return &lostError{err: err, sent: true}
-		}
-		if tries > 1 || !isUnprepared(refused) {
-			return refused
+		err := m.exchange(ctx, r, conn, calls)
+		if tries > 1 || !isUnprepared(err) {
+			return err
 		}
 		for i := range calls {
-			if err := conn.Deallocate(ctx, calls[i].name); err != nil {
-				return err
+			if err := conn.Deallocate(ctx, calls[i].text); err != nil {
+				return notSent(conn, err)
 			}
 		}
 	}
 }
 
-// exchange sends the calls, and takes what the server answers, or why it refuses them. An
-// error is one of the connection.
-func (m *messages) exchange(ctx context.Context, conn *pgconn.PgConn, calls []call) (refused, err error) {
-	frontend := conn.Frontend()
-	binaries := []int16{pgx.BinaryFormatCode} // all of them
+// notSent returns the error of what goes ahead of a save.
+func notSent(conn *pgx.Conn, err error) error {
+	if conn.IsClosed() {
+		return &lostError{err: err}
+	}
+	return err
+}
+
+// binaries is the format of all parameters and results.
+var binaries = []int16{pgx.BinaryFormatCode}
+
+// exchange sends the calls, and takes what the server answers.
+func (m *messages) exchange(ctx context.Context, r *Recorder, conn *pgx.Conn, calls []call) error {
+	answered := false
+	defer func() {
+		if !answered { // also by a panic of the pool's own functions, for notices, say
+			r.giveUp(ctx, conn) // what comes later would be taken for the answer to what is asked next
+		}
+	}()
+	frontend := conn.PgConn().Frontend()
 	for i := range calls {
 		m.bind = pgproto3.Bind{
-			PreparedStatement: calls[i].name, ParameterFormatCodes: binaries, Parameters: calls[i].values, ResultFormatCodes: binaries,
+			PreparedStatement:    calls[i].prepared.Name,
+			ParameterFormatCodes: binaries, Parameters: calls[i].values, ResultFormatCodes: binaries,
 		}
 		frontend.SendBind(&m.bind)
 		frontend.SendExecute(&m.execute)
 	}
-	m.bind = pgproto3.Bind{}
 	frontend.SendSync(&m.sync)
 	if err := frontend.Flush(); err != nil {
-		return nil, err
+		if tooLong, ok := errors.AsType[*pgproto3.ExceededMaxBodyLenErr](err); ok {
+			answered = true // nothing was written
+			return tooLong
+		}
+		return &lostError{err: err} // what is missing has the Sync at its end: the server does not commit
 	}
-	for answered := 0; ; {
-		message, err := conn.ReceiveMessage(ctx)
+	var refused, unread error
+	for next := 0; ; {
+		message, err := conn.PgConn().ReceiveMessage(ctx)
 		if err != nil {
-			return nil, err
+			return &lostError{err: err, sent: true}
 		}
 		switch message := message.(type) {
 		case *pgproto3.DataRow:
-			if row := calls[answered].row; row != nil && refused == nil {
-				refused = row(message.Values)
+			if c := &calls[next]; c.row != nil && unread == nil {
+				unread = c.row(c.prepared.Fields, message.Values)
 			}
 		case *pgproto3.CommandComplete:
-			answered++
+			next++
 		case *pgproto3.ErrorResponse:
 			refused = pgconn.ErrorResponseToPgError(message)
 		case *pgproto3.ReadyForQuery:
-			return refused, nil
+			answered = true
+			if refused == nil && unread != nil {
+				return &lostError{err: unread, sent: true}
+			}
+			return refused
 		}
 	}
 }
@@ -119,13 +151,6 @@ func (m *messages) columns(columns []any) [][]byte {
 		}
 	}
 	return values
-}
-
-// begin forgets the parameters of the save before.
-func (m *messages) begin() {
-	if m.data = m.data[:0]; cap(m.data) > maxKept {
-		m.data = nil
-	}
 }
 
 // appendColumn appends an array; nothing if the column is nil.

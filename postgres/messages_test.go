@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"reflect"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/annals-es/annals"
@@ -161,71 +162,279 @@ func (x *tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.Trac
 
 func (x *tracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-func TestATracerSeesASaveThatIsAlone(t *testing.T) {
+func (x *tracer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	return ctx
+}
+
+func (x *tracer) TraceBatchQuery(_ context.Context, _ *pgx.Conn, data pgx.TraceBatchQueryData) {
+	x.note(data.SQL)
+}
+
+func (x *tracer) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+
+func TestATracerSeesSaves(t *testing.T) {
 	t.Parallel()
 	seen := new(tracer)
 	r := openOn(t, openPool(t, create(t), func(c *pgxpool.Config) {
 		c.ConnConfig.Tracer = seen
 		c.ConnConfig.RuntimeParams["lock_timeout"] = "10s" // as Open has it
 	}))
-	if _, err := r.Record(t.Context(), batch(event("a", 1))); err != nil {
-		t.Fatal(err)
-	}
-	if texts := strings.Join(seen.texts, "\n"); !strings.Contains(texts, "INSERT INTO") {
-		t.Errorf("no INSERT is among the statements that were traced:\n%s", texts)
+	for _, b := range []persistence.Batch{batch(event("a", 1)), batch(event("a", 2), event("b", 1))} {
+		seen.texts = nil
+		if _, err := r.Record(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		if texts := strings.Join(seen.texts, "\n"); !strings.Contains(texts, "INSERT INTO") {
+			t.Errorf("no INSERT of %d events is among the statements that were traced:\n%s", len(b.Events), texts)
+		}
 	}
 }
 
-func TestASaveThatIsAloneIsOfAnySize(t *testing.T) {
+// Also of more than what the connection's two ends have room for.
+func TestASaveIsOfAnySize(t *testing.T) {
 	t.Parallel()
-	r := open(t, create(t), postgres.WithPoolSize(1, 1))
-	var want []persistence.StoredEvent
-	for i, size := range []int{0, 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, 1 << 20} {
-		e := event(fmt.Sprint("of ", size), 1)
-		e.State = bytes.Repeat([]byte{byte(i)}, size)
-		if _, err := r.Record(t.Context(), batch(e)); err != nil {
-			t.Fatal(err)
+	ofEachKind(t, func(t *testing.T, saveOf func(int64) persistence.Batch, statements int) {
+		t.Helper()
+		r := open(t, create(t), postgres.WithPoolSize(1, 1))
+		var want []persistence.StoredEvent
+		for i, size := range []int{0, 1, 64 << 10, 2 << 20, 2} {
+			b := saveOf(int64(i + 1))
+			for j := range b.Events {
+				b.Events[j].State = bytes.Repeat([]byte{byte(i + j)}, size+j)
+			}
+			if _, err := r.Record(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, b.Events...)
 		}
-		want = append(want, e)
+		wantLog(t, r, want)
+		if n := prepared(t, r); n != statements {
+			t.Errorf("the statements of such a save are prepared %d times", n)
+		}
+	})
+}
+
+// A save that its connection has no room for, while the server waits for the lock and reads
+// nothing.
+func TestALargeSaveThatWaits(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		wait time.Duration // for the lock
+		want error
+	}{"for the lock": {10 * time.Second, nil}, "in vain": {100 * time.Millisecond, persistence.ErrBusy}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			address, application := create(t), annals.NewID()
+			r := open(t, address, postgres.WithApplicationName(application), postgres.WithLockTimeout(test.wait))
+			tx, commit, _, err := beginOwn(t.Context(), address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first := event("joined", 1)
+			if _, err := r.RecordTx(t.Context(), tx, batch(first)); err != nil {
+				t.Fatal(err)
+			}
+			b := batch(event("a", 1), event("b", 1))
+			b.Events[0].State = make([]byte, 16<<20)
+			saved := save(t.Context(), r, b)
+			if test.want == nil {
+				untilItWaits(t, connect(t, address), application, saved)
+			} else {
+				wantError(t, <-saved, test.want, "nothing was stored")
+			}
+			if err := commit(); err != nil {
+				t.Fatal(err)
+			}
+			if test.want == nil {
+				if err := <-saved; err != nil {
+					t.Error(err)
+				}
+			} else if _, err := r.Record(t.Context(), b); err != nil {
+				t.Error(err)
+			}
+			wantLog(t, r, append([]persistence.StoredEvent{first}, b.Events...))
+		})
 	}
+}
+
+// wantLog checks that the log has the events.
+func wantLog(t *testing.T, r *postgres.Recorder, want []persistence.StoredEvent) {
+	t.Helper()
 	i := 0
-	for n, err := range r.ReadLog(t.Context(), persistence.LogQuery{}) {
+	for n, err := range r.ReadLog(t.Context(), persistence.LogQuery{Hash: true}) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n.ID != want[i].ID || !bytes.Equal(n.State, want[i].State) {
-			t.Errorf("event %d is %q of %d bytes, want %q of %d", i, n.ID, len(n.State), want[i].ID, len(want[i].State))
+		if i == len(want) {
+			t.Errorf("there are more than %d events", i)
+			return
+		}
+		got, expected := n.StoredEvent, want[i]
+		if !bytes.Equal(got.State, expected.State) {
+			t.Errorf("event %d has a state of %d bytes, want %d, or others", i, len(got.State), len(expected.State))
+		}
+		got.State, expected.State = nil, nil // they may be too long for cmp
+		if diff := cmp.Diff(expected, got); diff != "" {
+			t.Errorf("event %d (- want, + got):\n%s", i, diff)
 		}
 		i++
 	}
 	if i != len(want) {
 		t.Errorf("there are %d events, want %d", i, len(want))
 	}
-	if n := prepared(t, r); n != 1 {
-		t.Errorf("the statement of such a save is prepared %d times", n)
-	}
 }
 
-// A column is sent as the driver would read it.
-func TestColumnsAreThoseOfTheDriver(t *testing.T) {
+// What only some of the events have is theirs.
+func TestWhatOnlySomeEventsOfASaveHave(t *testing.T) {
 	t.Parallel()
-	types := pgtype.NewMap()
+	r := open(t, create(t))
+	var want []persistence.StoredEvent
+	for with := range 3 {
+		var b persistence.Batch
+		for i := range 3 {
+			e := event(fmt.Sprintf("%d-%d", with, i), 1)
+			if i == with {
+				e.CorrelationID, e.CausationID, e.Headers, e.Hash = "story", "cause", []byte(`{"a":"b"}`), []byte{1, 2}
+			}
+			b.Events = append(b.Events, e)
+		}
+		if _, err := r.Record(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, b.Events...)
+	}
+	wantLog(t, r, want)
+}
+
+// A notice of the server is given to the pool's own function, in the middle of a save. If that
+// panics, what the server says further is not taken for the answer to another save.
+func TestASaveThatPanicsIsTheLastOfItsConnection(t *testing.T) {
+	t.Parallel()
+	ofEachKind(t, func(t *testing.T, saveOf func(int64) persistence.Batch, _ int) {
+		t.Helper()
+		address := create(t)
+		execute(t, address, `CREATE FUNCTION says() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE ''something''; RETURN NEW; END'`)
+		execute(t, address, "CREATE TRIGGER says AFTER INSERT ON annals_events FOR EACH STATEMENT EXECUTE FUNCTION says()")
+		panics := false
+		r := openOn(t, openPool(t, address, func(c *pgxpool.Config) {
+			c.MaxConns = 1
+			c.ConnConfig.RuntimeParams["lock_timeout"] = "10s"
+			c.ConnConfig.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) {
+				if panics {
+					panics = false
+					panic("on notice")
+				}
+			}
+		}))
+		if _, err := r.Record(t.Context(), saveOf(1)); err != nil {
+			t.Fatal(err)
+		}
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the save did not panic")
+				}
+			}()
+			panics = true
+			_, _ = r.Record(t.Context(), saveOf(2))
+		}()
+		if _, err := r.Record(t.Context(), saveOf(9)); !errors.Is(err, annals.ErrVersionConflict) {
+			t.Errorf("a save that does not follow: error %v", err)
+		}
+		if _, err := r.Record(t.Context(), batch(event("c", 1))); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Recorders that wait for different times share a pool.
+func TestRecordersShareAPool(t *testing.T) {
+	t.Parallel()
+	ofEachKind(t, func(t *testing.T, saveOf func(int64) persistence.Batch, _ int) {
+		t.Helper()
+		pool := openPool(t, create(t), func(c *pgxpool.Config) { c.MaxConns = 1 })
+		for i, d := range []time.Duration{10 * time.Second, 20 * time.Second} {
+			r, err := postgres.New(t.Context(), pool, postgres.WithLockTimeout(d))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Record(t.Context(), saveOf(int64(i+1))); err != nil {
+				t.Error(err)
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// What could not be sent is not stored, and is not of unknown outcome.
+func TestASaveThatCannotBeSentIsNotStored(t *testing.T) {
+	t.Parallel()
+	ofEachKind(t, func(t *testing.T, saveOf func(int64) persistence.Batch, _ int) {
+		t.Helper()
+		address := create(t)
+		var conn *net.TCPConn // the last
+		gone := false
+		r, err := postgres.New(t.Context(), openPool(t, address, func(c *pgxpool.Config) {
+			c.MaxConns = 1
+			c.ConnConfig.RuntimeParams["lock_timeout"] = "10s"
+			c.ConnConfig.DialFunc = func(ctx context.Context, network, host string) (net.Conn, error) {
+				if gone {
+					return nil, errors.New("the network is gone")
+				}
+				dialed, err := new(net.Dialer).DialContext(ctx, network, host)
+				conn, _ = dialed.(*net.TCPConn)
+				return dialed, err
+			}
+		}), postgres.WithConnectTimeout(time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = r.Close() }()
+		if _, err := r.Record(t.Context(), saveOf(1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		gone = true
+		_, err = r.Record(t.Context(), saveOf(2))
+		wantError(t, err, persistence.ErrUnavailable, "nothing was stored", "the network is gone")
+		gone = false
+		if _, err := r.Record(t.Context(), saveOf(2)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A column is what the server takes for an array.
+func TestColumnsAreArraysOfTheServer(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, serverURL(t))
 	text, empty := "Käse", ""
 	when := time.Date(1999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
 	for _, c := range []struct {
-		oid          uint32
+		of           string
 		column, read any
 	}{
-		{pgtype.Int4ArrayOID, []int32{0, -1, math.MaxInt32}, new([]int32)},
-		{pgtype.Int8ArrayOID, []int64{0, -1, math.MinInt64}, new([]int64)},
-		{pgtype.TextArrayOID, []string{text, empty}, new([]string)},
-		{pgtype.TextArrayOID, []*string{nil, &text, &empty, nil}, new([]*string)},
-		{pgtype.TimestamptzArrayOID, []time.Time{when, when.AddDate(0, 0, 1)}, new([]time.Time)},
-		{pgtype.ByteaArrayOID, [][]byte{{0, 1}, nil, {}}, new([][]byte)},
-		{pgtype.ByteaArrayOID, [][]byte{}, new([][]byte)},
-		{pgtype.ByteaArrayOID, [][]byte(nil), new([][]byte)},
+		{"integer", []int32{0, -1, math.MaxInt32}, new([]int32)},
+		{"bigint", []int64{0, -1, math.MinInt64}, new([]int64)},
+		{"text", []string{text, empty}, new([]string)},
+		{"text", []*string{nil, &text, &empty, nil}, new([]*string)},
+		{"timestamptz", []time.Time{when, when.AddDate(0, 0, 1)}, new([]time.Time)},
+		{"bytea", [][]byte{{0, 1}, nil, {}}, new([][]byte)},
+		{"bytea", [][]byte{}, new([][]byte)},
+		{"bytea", [][]byte(nil), new([][]byte)},
 	} {
-		if err := types.Scan(c.oid, pgx.BinaryFormatCode, postgres.AppendColumn(nil, c.column), c.read); err != nil {
+		binaries := []int16{pgx.BinaryFormatCode}
+		result := conn.PgConn().ExecParams(t.Context(), "SELECT $1::"+c.of+"[]",
+			[][]byte{postgres.AppendColumn(nil, c.column)}, nil, binaries, binaries).Read()
+		if result.Err != nil {
+			t.Errorf("%v: %v", c.column, result.Err)
+			continue
+		}
+		if err := conn.TypeMap().Scan(result.FieldDescriptions[0].DataTypeOID, pgx.BinaryFormatCode, result.Rows[0][0], c.read); err != nil {
 			t.Errorf("%v: %v", c.column, err)
 			continue
 		}
@@ -238,7 +447,8 @@ func TestColumnsAreThoseOfTheDriver(t *testing.T) {
 // prepared returns how many statements the one connection of a recorder has for saves.
 func prepared(t *testing.T, r *postgres.Recorder) (n int) {
 	t.Helper()
-	const text = "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'annals\\_%'"
+	const text = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'SELECT pg_advisory_xact_lock%' " +
+		"OR statement LIKE 'INSERT INTO%' OR statement LIKE 'WITH refused%'"
 	if err := postgres.PoolOf(r).QueryRow(t.Context(), text).Scan(&n); err != nil {
 		t.Fatal(err)
 	}

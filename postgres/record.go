@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/internal/group"
@@ -175,7 +175,7 @@ func (r *Recorder) tryCommit(reqs []*group.Request, unknown bool) error {
 			s.plain = conn
 		}
 		if len(reqs) == 1 {
-			err := r.inTime(ctx, conn, func() error { return s.answerOne(ctx, conn, reqs[0]) })
+			err := r.inTime(ctx, conn, func() error { return s.answerOne(ctx, reqs[0]) })
 			if err != nil || reqs[0].Answered() {
 				return err
 			}
@@ -236,8 +236,8 @@ type conn interface {
 }
 
 // answerOne answers a request, if storeOne stores it.
-func (s *saving) answerOne(ctx context.Context, conn *pgx.Conn, req *group.Request) error {
-	positions, err := s.storeOne(ctx, conn, req.Batch)
+func (s *saving) answerOne(ctx context.Context, req *group.Request) error {
+	positions, err := s.storeOne(ctx, req.Batch)
 	if err == nil && len(positions) > 0 {
 		s.r.watcher.saved()
 		markFresh(req.Batch)
@@ -316,19 +316,19 @@ func (s *saving) storeGroup(ctx context.Context, batches []*persistence.Batch, b
 		refusedStreams     []string
 		actual, tracked    []int64
 	)
-	i := insertion{
-		name: "_events", text: s.sql.insertEvents, columns: events,
+	insert := insertion{
+		text: s.sql.insertEvents, columns: events,
 		result: []any{&positions, &refused, &refusedStreams, &actual, nil},
 	}
 	if trackings != nil {
-		i.name, i.text, i.columns = "_group", s.sql.insertGroup, slices.Concat(events, trackings)
-		i.result = append(i.result, &untracked, &tracked)
+		insert.text, insert.columns = s.sql.insertGroup, slices.Concat(events, trackings)
+		insert.result = append(insert.result, &untracked, &tracked)
 	}
 	var err error
 	if s.plain != nil {
-		err = s.sendGroup(ctx, &i)
+		err = s.sendGroup(ctx, &insert)
 	} else {
-		err = s.queryGroup(ctx, before, &i)
+		err = s.queryGroup(ctx, before, &insert)
 	}
 	if err != nil {
 		return nil, err
@@ -360,47 +360,38 @@ func (s *saving) storeGroup(ctx context.Context, batches []*persistence.Batch, b
 
 // insertion is a statement that stores a group.
 type insertion struct {
-	name, text string // of the prepared statement
-	columns    []any  // its parameters
-	result     []any  // where its one row goes
+	text    string
+	columns []any // its parameters
+	result  []any // where its one row goes; nil: of no interest
 }
 
 // queryGroup has the driver send the statement, behind that of the lock: as one transaction,
 // or in that of the caller.
-func (s *saving) queryGroup(ctx context.Context, before string, i *insertion) error {
+func (s *saving) queryGroup(ctx context.Context, before string, insert *insertion) error {
 	var pipeline pgx.Batch
 	if before != "" {
 		pipeline.Queue(before)
 	}
 	pipeline.Queue(s.lock)
-	pipeline.Queue(i.text, i.columns...).QueryRow(func(row pgx.Row) error { return row.Scan(i.result...) })
+	pipeline.Queue(insert.text, insert.columns...).QueryRow(func(row pgx.Row) error { return row.Scan(insert.result...) })
 	return s.conn.SendBatch(ctx, &pipeline).Close()
 }
 
 // sendGroup sends the statement itself, behind that of the lock, as one transaction.
-func (s *saving) sendGroup(ctx context.Context, i *insertion) error {
+func (s *saving) sendGroup(ctx context.Context, insert *insertion) error {
 	m := &s.r.messages
-	m.begin()
-	types := s.plain.TypeMap()
-	return m.send(ctx, s.r, s.plain,
-		call{name: s.sql.channel + "_lock", text: s.lock},
-		call{name: s.sql.channel + i.name, text: i.text, values: m.columns(i.columns), row: func(values [][]byte) error {
-			for n, to := range i.result {
-				if to == nil {
-					continue
-				}
-				if err := types.Scan(resultTypes[n], pgx.BinaryFormatCode, values[n], to); err != nil {
-					return err
-				}
+	row := func(fields []pgconn.FieldDescription, values [][]byte) error {
+		for i, to := range insert.result {
+			if to == nil {
+				continue
 			}
-			return nil
-		}})
-}
-
-// resultTypes are those of the columns that insertGroupText returns.
-var resultTypes = []uint32{
-	pgtype.Int8ArrayOID, pgtype.Int4ArrayOID, pgtype.TextArrayOID, pgtype.Int8ArrayOID, pgtype.TextOID,
-	pgtype.Int4ArrayOID, pgtype.Int8ArrayOID,
+			if err := s.plain.TypeMap().Scan(fields[i].DataTypeOID, pgx.BinaryFormatCode, values[i], to); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return m.send(ctx, s.r, s.plain, call{text: s.lock}, call{text: insert.text, values: m.columns(insert.columns), row: row})
 }
 
 // arguments returns the parameters of insertEventsText, and those that insertGroupText has
@@ -504,7 +495,7 @@ func (c *columnsOf) add(request int32, e *persistence.StoredEvent) {
 }
 
 // addTo appends the value for event n, unless all are nil up to there. What is
-// shorter than the other columns is filled up with NULL by unnest.
+// shorter than the other columns is filled up with NULL by the server, see storedText.
 func addTo[T *string | []byte](column []T, n int, value T) []T {
 	if value == nil {
 		return column

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/annals-es/annals/persistence"
 )
@@ -13,14 +14,14 @@ import (
 // its own. It returns nothing if the batch is another, or does not fit to what was stored
 // when the statement began. It says neither how long it waits nor how durable it is: where
 // the connection does not say it, this is left to storeGroup.
-func (s *saving) storeOne(ctx context.Context, conn *pgx.Conn, b *persistence.Batch) (positions []int64, err error) {
+func (s *saving) storeOne(ctx context.Context, b *persistence.Batch) (positions []int64, err error) {
 	if len(b.Events) != 1 || b.Tracking != nil || !s.sql.settled {
 		return nil, nil
 	}
 	if e := &b.Events[0]; s.plain != nil {
 		positions, err = s.sendOne(ctx, e)
 	} else {
-		positions, err = s.queryOne(ctx, conn, e)
+		positions, err = s.queryOne(ctx, e)
 	}
 	if isConflict(err) {
 		return nil, nil
@@ -29,9 +30,9 @@ func (s *saving) storeOne(ctx context.Context, conn *pgx.Conn, b *persistence.Ba
 }
 
 // queryOne has the driver send the statement.
-func (s *saving) queryOne(ctx context.Context, conn *pgx.Conn, e *persistence.StoredEvent) ([]int64, error) {
+func (s *saving) queryOne(ctx context.Context, e *persistence.StoredEvent) ([]int64, error) {
 	shape := int32(e.Shape) //nolint:gosec // shapes are few
-	rows, err := conn.Query(ctx, s.sql.insertOne, s.r.mode, e.StreamID, e.Version, e.ID, e.Topic, e.Time, shape, e.Encoding,
+	rows, err := s.conn.Query(ctx, s.sql.insertOne, s.r.mode, e.StreamID, e.Version, e.ID, e.Topic, e.Time, shape, e.Encoding,
 		notNil(e.State), textOrNull(e.CorrelationID), textOrNull(e.CausationID), bytesOrNull(e.Headers), bytesOrNull(e.Hash))
 	if err != nil {
 		return nil, err
@@ -43,20 +44,21 @@ func (s *saving) queryOne(ctx context.Context, conn *pgx.Conn, e *persistence.St
 func (s *saving) sendOne(ctx context.Context, e *persistence.StoredEvent) (positions []int64, err error) {
 	m := &s.r.messages
 	m.event(e)
-	defer clear(m.values[:]) // they are the caller's
 	err = m.send(ctx, s.r, s.plain, call{
-		name: s.sql.channel + "_one", text: s.sql.insertOne, values: m.values[:],
-		row: func(values [][]byte) error {
+		text: s.sql.insertOne, values: m.values[:],
+		row: func(_ []pgconn.FieldDescription, values [][]byte) error {
 			positions = []int64{integer(values[0])}
 			return nil
 		},
 	})
-	return positions, err
+	if err != nil {
+		return nil, err
+	}
+	return positions, nil
 }
 
 // event makes the event the parameters of insertOneText.
 func (m *messages) event(e *persistence.StoredEvent) {
-	m.begin()
 	text := func(s string) []byte {
 		m.data = append(m.data, s...)
 		return m.data[len(m.data)-len(s):]
