@@ -85,21 +85,12 @@ func (a *Application) AfterSave(f func(ctx context.Context, saved Saved) error) 
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	after := &afterSave{f}
-	a.setAfter(append(slices.Clip(a.allAfter()), after))
+	a.after = append(slices.Clip(a.after), after)
 	return func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		a.setAfter(slices.DeleteFunc(slices.Clone(a.allAfter()), func(other *afterSave) bool { return other == after }))
+		a.after = slices.DeleteFunc(slices.Clone(a.after), func(other *afterSave) bool { return other == after })
 	}
-}
-
-func (a *Application) setAfter(all []*afterSave) { a.after.Store(&all) }
-
-func (a *Application) allAfter() []*afterSave {
-	if all := a.after.Load(); all != nil {
-		return *all
-	}
-	return nil
 }
 
 type afterSave struct {
@@ -111,7 +102,9 @@ func (a *Application) saved(ctx context.Context, s *save) error {
 	if s.join != nil || len(s.recordings) == 0 && s.batch.Do == nil {
 		return nil
 	}
-	all := a.allAfter()
+	a.mu.Lock()
+	all := a.after
+	a.mu.Unlock()
 	if len(all) == 0 {
 		return nil
 	}

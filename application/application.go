@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/persistence"
@@ -31,10 +30,10 @@ type Application struct {
 	closing context.Context //nolint:containedctx // done when Close is called, with annals.ErrClosed
 	cancel  context.CancelCauseFunc
 	mu      sync.Mutex
-	closed  bool                         // no save begins any more
-	saves   sync.WaitGroup               // those that run
-	after   atomic.Pointer[[]*afterSave] // what is called after a save; changed under mu
-	ended   sync.Once                    // what Close does when none runs any more
+	closed  bool           // no save begins any more
+	saves   sync.WaitGroup // those that run
+	after   []*afterSave   // what is called after a save
+	ended   sync.Once      // what Close does when none runs any more
 }
 
 // Notification is an event with its position in the application's log.
