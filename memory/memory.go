@@ -261,7 +261,11 @@ func (c *copier) own(e *persistence.StoredEvent, hash bool) {
 		piece = make([]byte, 0, max(n, min(2*cap(piece), maxPiece)))
 	}
 	for _, part := range []*[]byte{&e.State, &e.Headers, &e.Hash} {
-		if *part != nil {
+		switch {
+		case *part == nil:
+		case len(*part) == 0:
+			*part = []byte{}
+		default:
 			from := len(piece)
 			piece = append(piece, *part...)
 			*part = piece[from:len(piece):len(piece)]

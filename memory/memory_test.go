@@ -1,13 +1,16 @@
 package memory_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/memory"
+	"github.com/annals-es/annals/persistence"
 	"github.com/annals-es/annals/recordertest"
 )
 
@@ -48,3 +51,29 @@ func BenchmarkScan(b *testing.B)     { recordertest.BenchmarkScan(b, backend()) 
 
 func BenchmarkLoadSnapshot(b *testing.B) { recordertest.BenchmarkLoadSnapshot(b, backend()) }
 func BenchmarkGetCached(b *testing.B)    { recordertest.BenchmarkGetCached(b, backend()) }
+
+// What is empty is read as empty, whatever was stored before, and what is nil as nil.
+func TestEmptyIsNotNil(t *testing.T) {
+	t.Parallel()
+	r := memory.New()
+	states := [][]byte{{}, nil, []byte("x"), {}, nil, bytes.Repeat([]byte("long"), 1000), {}}
+	for i, state := range states {
+		e := persistence.StoredEvent{
+			ID: annals.NewID(), StreamID: "a", Version: int64(i + 1), Topic: "Happened", Time: time.Unix(0, 0).UTC(), Shape: 1, Encoding: "1:json",
+			State: state,
+		}
+		if _, err := r.Record(t.Context(), persistence.Batch{Events: []persistence.StoredEvent{e}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i := 0
+	for e, err := range r.ReadStream(t.Context(), "a", persistence.StreamQuery{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(e.State, states[i]) || (e.State == nil) != (states[i] == nil) {
+			t.Errorf("state %d is %q, nil: %t", i, e.State, e.State == nil)
+		}
+		i++
+	}
+}

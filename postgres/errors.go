@@ -113,10 +113,11 @@ func isConflict(err error) bool {
 }
 
 // isUnprepared reports whether the server does not know a statement any more that was
-// prepared, or its tables have changed: nothing was done.
+// prepared, or its tables have changed: nothing was done. Of the latter, the code says only
+// that something is not supported, which may be something else.
 func isUnprepared(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (e.Code == codeNoStatement || e.Code == codeNotSupported)
+	return ok && (e.Code == codeNoStatement || e.Code == codeNotSupported && e.Routine == "RevalidateCachedQuery")
 }
 
 // isOwn reports whether a save failed for what it is itself, and not for the state of

@@ -126,7 +126,7 @@ func (lentTx) Rollback(context.Context) error { return errLent }
 // transaction that is not READ COMMITTED, a save conflicts with whatever others saved
 // since it began.
 func (r *Recorder) RecordTx(ctx context.Context, tx any, b persistence.Batch) ([]int64, error) {
-	if err := b.Check(); err != nil {
+	if err := check(&b); err != nil {
 		return nil, err
 	}
 	t, err := r.callers("record", tx)

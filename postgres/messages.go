@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -26,6 +27,7 @@ type messages struct {
 	sync    pgproto3.Sync
 	data    []byte     // what parameters are parts of
 	values  [12][]byte // those of insertOneText
+	row     [][]byte   // that came back
 }
 
 // maxKept is how many bytes for parameters are kept for the next save.
@@ -35,13 +37,14 @@ const maxKept = 1 << 20
 func (m *messages) end() {
 	m.bind = pgproto3.Bind{}
 	clear(m.values[:])
+	clear(m.row)
 	if m.data = m.data[:0]; cap(m.data) > maxKept {
 		m.data = nil
 	}
 }
 
-// isPlain reports whether the connections of the pool prepare statements, and nobody traces
-// them: then some may be sent without the driver's calls.
+// isPlain reports whether the connections of the pool, as it is configured, prepare statements,
+// and nobody traces them: then some may be sent without the driver's calls.
 func isPlain(pool *pgxpool.Pool) bool {
 	cc := pool.Config().ConnConfig
 	return cc.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement && cc.Tracer == nil
@@ -49,12 +52,14 @@ func isPlain(pool *pgxpool.Pool) bool {
 
 // call is a statement that is sent.
 type call struct {
-	text   string
+	statement
+
 	values [][]byte // its parameters, in the binary format
-	// row takes a row that comes back; nil: none is of interest.
+	// row takes the row that comes back, if there is one, once the transaction is committed;
+	// nil: it is of no interest.
 	row func(fields []pgconn.FieldDescription, values [][]byte) error
 
-	prepared *pgconn.StatementDescription
+	fields []pgconn.FieldDescription
 }
 
 // send sends the calls at once, as one transaction. If the error is not a [*lostError], then
@@ -63,17 +68,19 @@ func (m *messages) send(ctx context.Context, r *Recorder, conn *pgx.Conn, calls 
 	defer m.end()
 	for tries := 1; ; tries++ {
 		for i := range calls {
-			var err error
-			if calls[i].prepared, err = conn.Prepare(ctx, calls[i].text, calls[i].text); err != nil {
+			c := &calls[i]
+			prepared, err := conn.Prepare(ctx, c.name, c.text)
+			if err != nil {
 				return notSent(conn, err)
 			}
+			c.fields = prepared.Fields
 		}
-		err := m.exchange(ctx, r, conn, calls)
-		if tries > 1 || !isUnprepared(err) {
+		unprepared, err := m.exchange(ctx, r, conn, calls)
+		if tries > 1 || !unprepared {
 			return err
 		}
 		for i := range calls {
-			if err := conn.Deallocate(ctx, calls[i].text); err != nil {
+			if err := conn.Deallocate(ctx, calls[i].name); err != nil {
 				return notSent(conn, err)
 			}
 		}
@@ -91,8 +98,9 @@ func notSent(conn *pgx.Conn, err error) error {
 // binaries is the format of all parameters and results.
 var binaries = []int16{pgx.BinaryFormatCode}
 
-// exchange sends the calls, and takes what the server answers.
-func (m *messages) exchange(ctx context.Context, r *Recorder, conn *pgx.Conn, calls []call) error {
+// exchange sends the calls, and takes what the server answers. Unprepared says that it has one
+// of the statements no more.
+func (m *messages) exchange(ctx context.Context, r *Recorder, conn *pgx.Conn, calls []call) (unprepared bool, err error) {
 	answered := false
 	defer func() {
 		if !answered { // also by a panic of the pool's own functions, for notices, say
@@ -102,7 +110,7 @@ func (m *messages) exchange(ctx context.Context, r *Recorder, conn *pgx.Conn, ca
 	frontend := conn.PgConn().Frontend()
 	for i := range calls {
 		m.bind = pgproto3.Bind{
-			PreparedStatement:    calls[i].prepared.Name,
+			PreparedStatement:    calls[i].name,
 			ParameterFormatCodes: binaries, Parameters: calls[i].values, ResultFormatCodes: binaries,
 		}
 		frontend.SendBind(&m.bind)
@@ -110,35 +118,56 @@ func (m *messages) exchange(ctx context.Context, r *Recorder, conn *pgx.Conn, ca
 	}
 	frontend.SendSync(&m.sync)
 	if err := frontend.Flush(); err != nil {
-		if tooLong, ok := errors.AsType[*pgproto3.ExceededMaxBodyLenErr](err); ok {
-			answered = true // nothing was written
-			return tooLong
-		}
-		return &lostError{err: err} // what is missing has the Sync at its end: the server does not commit
+		return false, &lostError{err: err} // what is missing has the Sync at its end: the server does not commit
 	}
-	var refused, unread error
+	var refused error
+	m.row = m.row[:0]
 	for next := 0; ; {
 		message, err := conn.PgConn().ReceiveMessage(ctx)
 		if err != nil {
-			return &lostError{err: err, sent: true}
+			return false, &lostError{err: errors.Join(refused, err), sent: true}
 		}
 		switch message := message.(type) {
 		case *pgproto3.DataRow:
-			if c := &calls[next]; c.row != nil && unread == nil {
-				unread = c.row(c.prepared.Fields, message.Values)
+			if next < len(calls) && calls[next].row != nil {
+				m.row = m.row[:0]
+				for _, value := range message.Values {
+					m.row = append(m.row, bytes.Clone(value))
+				}
 			}
 		case *pgproto3.CommandComplete:
 			next++
 		case *pgproto3.ErrorResponse:
 			refused = pgconn.ErrorResponseToPgError(message)
+			unprepared = next < len(calls) && isUnprepared(refused) // and not an error of the commit
 		case *pgproto3.ReadyForQuery:
-			answered = true
-			if refused == nil && unread != nil {
-				return &lostError{err: unread, sent: true}
+			if refused != nil {
+				answered = true
+				return unprepared, refused
 			}
-			return refused
+			if next != len(calls) || message.TxStatus != idleStatus {
+				return false, &lostError{err: errors.New("what the server answers is not the answer to a save"), sent: true}
+			}
+			answered = true
+			if err := m.took(calls); err != nil {
+				return false, &lostError{err: err, sent: true}
+			}
+			return false, nil
 		}
 	}
+}
+
+// idleStatus is that of a connection that is in no transaction.
+const idleStatus = 'I'
+
+// took gives the row that came back to the call that wants one.
+func (m *messages) took(calls []call) error {
+	for i := range calls {
+		if c := &calls[i]; c.row != nil && len(m.row) > 0 {
+			return c.row(c.fields, m.row)
+		}
+	}
+	return nil
 }
 
 // columns makes columns of events the parameters of a statement: arrays in the binary format.

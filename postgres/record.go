@@ -28,7 +28,7 @@ const (
 // [WithConnectTimeout] says. The transaction that it passes to Do is a pgx.Tx; a batch
 // with a Do that was called is not repeated.
 func (r *Recorder) Record(ctx context.Context, b persistence.Batch) ([]int64, error) {
-	if err := b.Check(); err != nil {
+	if err := check(&b); err != nil {
 		return nil, err
 	}
 	if err := r.usable(ctx); err != nil {
@@ -76,9 +76,25 @@ func take(queue []*group.Request) (taken, rest []*group.Request) {
 
 func weight(b *persistence.Batch) (events, size int) {
 	for i := range b.Events {
-		size += len(b.Events[i].State)
+		size += len(b.Events[i].State) + len(b.Events[i].Headers)
 	}
 	return len(b.Events), size
+}
+
+// maxSave is how many bytes the events of a save may have: a message, and a parameter, have
+// less than 1 GiB.
+const maxSave = 1<<30 - 16<<20
+
+// check returns an error if the batch cannot be stored, whatever is stored.
+func check(b *persistence.Batch) error {
+	if err := b.Check(); err != nil {
+		return err
+	}
+	if _, size := weight(b); size > maxSave {
+		return fmt.Errorf("the events of the save have %d bytes, and PostgreSQL takes up to %d in a statement: %w",
+			size, maxSave, annals.ErrUnencodable)
+	}
+	return nil
 }
 
 // claims says which request is the first that writes to something.
@@ -121,7 +137,7 @@ func (r *Recorder) commit(reqs []*group.Request) {
 		case len(reqs) == 0:
 			return
 		case err == nil:
-			err = errors.New("the server did not say what became of the save")
+			err = errNotSaid
 		case isLost && p.again(context.Background()):
 			if !unknown {
 				reqs = leaveOut(reqs)
@@ -222,7 +238,7 @@ const giveUpTimeout = time.Second
 type saving struct {
 	r       *Recorder
 	sql     *statements
-	lock    string // the statement that takes the lock
+	lock    statement // takes the lock
 	conn    conn
 	plain   *pgx.Conn // nil: the driver's calls are wanted, see isPlain
 	unknown bool      // an earlier try may have stored them
@@ -317,11 +333,11 @@ func (s *saving) storeGroup(ctx context.Context, batches []*persistence.Batch, b
 		actual, tracked    []int64
 	)
 	insert := insertion{
-		text: s.sql.insertEvents, columns: events,
+		statement: s.sql.insertEvents, columns: events,
 		result: []any{&positions, &refused, &refusedStreams, &actual, nil},
 	}
 	if trackings != nil {
-		insert.text, insert.columns = s.sql.insertGroup, slices.Concat(events, trackings)
+		insert.statement, insert.columns = s.sql.insertGroup, slices.Concat(events, trackings)
 		insert.result = append(insert.result, &untracked, &tracked)
 	}
 	var err error
@@ -360,7 +376,8 @@ func (s *saving) storeGroup(ctx context.Context, batches []*persistence.Batch, b
 
 // insertion is a statement that stores a group.
 type insertion struct {
-	text    string
+	statement
+
 	columns []any // its parameters
 	result  []any // where its one row goes; nil: of no interest
 }
@@ -372,7 +389,7 @@ func (s *saving) queryGroup(ctx context.Context, before string, insert *insertio
 	if before != "" {
 		pipeline.Queue(before)
 	}
-	pipeline.Queue(s.lock)
+	pipeline.Queue(s.lock.text)
 	pipeline.Queue(insert.text, insert.columns...).QueryRow(func(row pgx.Row) error { return row.Scan(insert.result...) })
 	return s.conn.SendBatch(ctx, &pipeline).Close()
 }
@@ -380,7 +397,9 @@ func (s *saving) queryGroup(ctx context.Context, before string, insert *insertio
 // sendGroup sends the statement itself, behind that of the lock, as one transaction.
 func (s *saving) sendGroup(ctx context.Context, insert *insertion) error {
 	m := &s.r.messages
+	said := false
 	row := func(fields []pgconn.FieldDescription, values [][]byte) error {
+		said = true
 		for i, to := range insert.result {
 			if to == nil {
 				continue
@@ -391,8 +410,15 @@ func (s *saving) sendGroup(ctx context.Context, insert *insertion) error {
 		}
 		return nil
 	}
-	return m.send(ctx, s.r, s.plain, call{text: s.lock}, call{text: insert.text, values: m.columns(insert.columns), row: row})
+	err := m.send(ctx, s.r, s.plain, call{statement: s.lock},
+		call{statement: insert.statement, values: m.columns(insert.columns), row: row})
+	if err == nil && !said {
+		err = &lostError{err: errNotSaid, sent: true}
+	}
+	return err
 }
+
+var errNotSaid = errors.New("the server did not say what became of the save")
 
 // arguments returns the parameters of insertEventsText, and those that insertGroupText has
 // beside them; nil if there are none.

@@ -32,7 +32,7 @@ func (s *saving) storeOne(ctx context.Context, b *persistence.Batch) (positions 
 // queryOne has the driver send the statement.
 func (s *saving) queryOne(ctx context.Context, e *persistence.StoredEvent) ([]int64, error) {
 	shape := int32(e.Shape) //nolint:gosec // shapes are few
-	rows, err := s.conn.Query(ctx, s.sql.insertOne, s.r.mode, e.StreamID, e.Version, e.ID, e.Topic, e.Time, shape, e.Encoding,
+	rows, err := s.conn.Query(ctx, s.sql.insertOne.text, s.r.mode, e.StreamID, e.Version, e.ID, e.Topic, e.Time, shape, e.Encoding,
 		notNil(e.State), textOrNull(e.CorrelationID), textOrNull(e.CausationID), bytesOrNull(e.Headers), bytesOrNull(e.Hash))
 	if err != nil {
 		return nil, err
@@ -45,16 +45,13 @@ func (s *saving) sendOne(ctx context.Context, e *persistence.StoredEvent) (posit
 	m := &s.r.messages
 	m.event(e)
 	err = m.send(ctx, s.r, s.plain, call{
-		text: s.sql.insertOne, values: m.values[:],
+		statement: s.sql.insertOne, values: m.values[:],
 		row: func(_ []pgconn.FieldDescription, values [][]byte) error {
 			positions = []int64{integer(values[0])}
 			return nil
 		},
 	})
-	if err != nil {
-		return nil, err
-	}
-	return positions, nil
+	return positions, err
 }
 
 // event makes the event the parameters of insertOneText.

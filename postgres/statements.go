@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,15 +13,15 @@ import (
 // statements are the texts of what every call uses, with the names of the
 // recorder's own tables.
 type statements struct {
-	channel      string // of notifications
-	lock         string // takes the lock, with the lock timeout
-	lockGroup    string // the same, for a transaction that has nothing of a caller's own
-	lockJoined   string // takes the lock in a transaction of the caller, who says how long it waits
-	insertOne    string
+	channel      string    // of notifications
+	lock         statement // takes the lock, with the lock timeout
+	lockGroup    statement // the same, for a transaction that has nothing of a caller's own
+	lockJoined   statement // takes the lock in a transaction of the caller, who says how long it waits
+	insertOne    statement
 	settled      bool   // insertOne may be used: the connection's settings are those of a save
 	attend       string // says, for as long as the connection lasts, that somebody listens
-	insertEvents string
-	insertGroup  string
+	insertEvents statement
+	insertGroup  statement
 	storedIDs    string
 
 	maxPosition, maxTracking     string
@@ -27,6 +29,16 @@ type statements struct {
 	recordSnapshot, readSnapshot string
 	streams                      [2][2]string    // by whether hashes are read, and by descending
 	logs                         [2][2][2]string // by whether hashes are read, by topics, and by story
+}
+
+// statement is a text, and the name by which connections have it prepared where the recorder
+// sends it itself, see messages: no other text has it. They keep it as long as they last. The
+// driver has names of its own.
+type statement struct{ name, text string }
+
+func newStatement(text string) statement {
+	sum := sha256.Sum256([]byte(text))
+	return statement{"annals_" + hex.EncodeToString(sum[:16]), text}
 }
 
 // The columns of an event, but for its position and its stream.
@@ -153,13 +165,13 @@ func (r *Recorder) statements(schema string) *statements {
 	}
 	s := &statements{
 		channel:        channel,
-		lock:           text(lockText, "{plan}", ""),
-		lockGroup:      text(lockText, "{plan}", planText),
+		lock:           newStatement(text(lockText, "{plan}", "")),
+		lockGroup:      newStatement(text(lockText, "{plan}", planText)),
 		attend:         text(attendText),
-		lockJoined:     text("SELECT pg_advisory_xact_lock({key})"),
-		insertOne:      text(insertOneText),
-		insertEvents:   text(insertEventsText),
-		insertGroup:    text(insertGroupText),
+		lockJoined:     newStatement(text("SELECT pg_advisory_xact_lock({key})")),
+		insertOne:      newStatement(text(insertOneText)),
+		insertEvents:   newStatement(text(insertEventsText)),
+		insertGroup:    newStatement(text(insertGroupText)),
 		storedIDs:      text(storedIDsText),
 		maxPosition:    text("SELECT max(position) FROM annals_events"),
 		maxTracking:    text("SELECT position FROM annals_tracking WHERE name = $1"),
