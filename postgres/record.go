@@ -74,9 +74,11 @@ func take(queue []*group.Request) (taken, rest []*group.Request) {
 	return taken, rest
 }
 
+// weight returns how many events the batch has, and about how many bytes.
 func weight(b *persistence.Batch) (events, size int) {
+	const names = 256 // ids, topic and the rest
 	for i := range b.Events {
-		size += len(b.Events[i].State) + len(b.Events[i].Headers)
+		size += len(b.Events[i].State) + len(b.Events[i].Headers) + names
 	}
 	return len(b.Events), size
 }
