@@ -21,31 +21,30 @@ import (
 // open opens a recorder until the test ends.
 func open(tb testing.TB, address string, opts ...postgres.Option) *postgres.Recorder {
 	tb.Helper()
-	r, err := postgres.Open(tb.Context(), address, opts...)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			tb.Error(err)
-		}
-	})
-	return r
+	return untilEnd(tb)(postgres.Open(tb.Context(), address, opts...))
 }
 
 // openOn opens a recorder on a pool, until the test ends.
-func openOn(tb testing.TB, pool *pgxpool.Pool) *postgres.Recorder {
+func openOn(tb testing.TB, pool *pgxpool.Pool, opts ...postgres.Option) *postgres.Recorder {
 	tb.Helper()
-	r, err := postgres.New(tb.Context(), pool)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			tb.Error(err)
+	return untilEnd(tb)(postgres.New(tb.Context(), pool, opts...))
+}
+
+// untilEnd closes a recorder when the test ends.
+func untilEnd(tb testing.TB) func(*postgres.Recorder, error) *postgres.Recorder {
+	tb.Helper()
+	return func(r *postgres.Recorder, err error) *postgres.Recorder {
+		tb.Helper()
+		if err != nil {
+			tb.Fatal(err)
 		}
-	})
-	return r
+		tb.Cleanup(func() {
+			if err := r.Close(); err != nil {
+				tb.Error(err)
+			}
+		})
+		return r
+	}
 }
 
 // with returns the address with other parts.

@@ -184,13 +184,13 @@ func (x *tracer) TraceBatchQuery(_ context.Context, _ *pgx.Conn, data pgx.TraceB
 
 func (x *tracer) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
+// settled makes the connections of a pool those that a save that is alone needs, as Open does.
+func settled(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["lock_timeout"] = "10s" }
+
 func TestATracerSeesSaves(t *testing.T) {
 	t.Parallel()
 	seen := new(tracer)
-	r := openOn(t, openPool(t, create(t), func(c *pgxpool.Config) {
-		c.ConnConfig.Tracer = seen
-		c.ConnConfig.RuntimeParams["lock_timeout"] = "10s" // as Open has it
-	}))
+	r := openOn(t, openPool(t, create(t), settled, func(c *pgxpool.Config) { c.ConnConfig.Tracer = seen }))
 	for _, b := range []persistence.Batch{batch(event("a", 1)), batch(event("a", 2), event("b", 1))} {
 		seen.forget()
 		if _, err := r.Record(t.Context(), b); err != nil {
@@ -328,9 +328,8 @@ func TestASaveThatPanicsIsTheLastOfItsConnection(t *testing.T) {
 		execute(t, address, `CREATE FUNCTION says() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE ''something''; RETURN NEW; END'`)
 		execute(t, address, "CREATE TRIGGER says AFTER INSERT ON annals_events FOR EACH STATEMENT EXECUTE FUNCTION says()")
 		panics := false
-		r := openOn(t, openPool(t, address, func(c *pgxpool.Config) {
+		r := openOn(t, openPool(t, address, settled, func(c *pgxpool.Config) {
 			c.MaxConns = 1
-			c.ConnConfig.RuntimeParams["lock_timeout"] = "10s"
 			c.ConnConfig.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) {
 				if panics {
 					panics = false
@@ -371,8 +370,7 @@ func TestASaveThatFailsInItsCommit(t *testing.T) {
 		execute(t, address, `CREATE CONSTRAINT TRIGGER refuses AFTER INSERT ON annals_events
 			DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuses()`)
 		other := open(t, address)
-		r := openOn(t, openPool(t, address, func(c *pgxpool.Config) {
-			c.ConnConfig.RuntimeParams["lock_timeout"] = "10s"
+		r := openOn(t, openPool(t, address, settled, func(c *pgxpool.Config) {
 			c.ConnConfig.OnPgError = func(*pgconn.PgConn, *pgconn.PgError) bool {
 				if _, err := other.Record(t.Context(), saveOf(1)); err != nil {
 					t.Error(err)
@@ -437,14 +435,8 @@ func TestRecordersShareAPool(t *testing.T) {
 		t.Helper()
 		pool := openPool(t, create(t), func(c *pgxpool.Config) { c.MaxConns = 1 })
 		for i, d := range []time.Duration{10 * time.Second, 20 * time.Second} {
-			r, err := postgres.New(t.Context(), pool, postgres.WithLockTimeout(d))
-			if err != nil {
-				t.Fatal(err)
-			}
+			r := openOn(t, pool, postgres.WithLockTimeout(d))
 			if _, err := r.Record(t.Context(), saveOf(int64(i+1))); err != nil {
-				t.Error(err)
-			}
-			if err := r.Close(); err != nil {
 				t.Error(err)
 			}
 		}
@@ -459,9 +451,8 @@ func TestASaveThatCannotBeSentIsNotStored(t *testing.T) {
 		address := create(t)
 		var conn atomic.Pointer[net.TCPConn] // the last
 		var gone atomic.Bool
-		r, err := postgres.New(t.Context(), openPool(t, address, func(c *pgxpool.Config) {
+		r := openOn(t, openPool(t, address, settled, func(c *pgxpool.Config) {
 			c.MaxConns = 1
-			c.ConnConfig.RuntimeParams["lock_timeout"] = "10s"
 			c.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
 			c.ConnConfig.DialFunc = func(ctx context.Context, network, host string) (net.Conn, error) {
 				if gone.Load() {
@@ -474,10 +465,6 @@ func TestASaveThatCannotBeSentIsNotStored(t *testing.T) {
 				return dialed, err
 			}
 		}), postgres.WithConnectTimeout(time.Second))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = r.Close() }()
 		if _, err := r.Record(t.Context(), saveOf(1)); err != nil {
 			t.Fatal(err)
 		}
@@ -485,7 +472,7 @@ func TestASaveThatCannotBeSentIsNotStored(t *testing.T) {
 			t.Fatal(err)
 		}
 		gone.Store(true)
-		_, err = r.Record(t.Context(), saveOf(2))
+		_, err := r.Record(t.Context(), saveOf(2))
 		wantError(t, err, persistence.ErrUnavailable, "nothing was stored", "the network is gone")
 		gone.Store(false)
 		if _, err := r.Record(t.Context(), saveOf(2)); err != nil {
