@@ -98,18 +98,23 @@ func (e *StoredEvent) check() error {
 	if err := annals.CheckID("event id", e.ID); err != nil {
 		return err
 	}
-	invalid := func(format string, args ...any) error {
-		return &InvalidEventError{e.Topic, e.StreamID, e.Version, fmt.Sprintf(format, args...)}
+	reason := checkEnvelope(e.Version, e.Shape, e.Topic, e.Encoding)
+	if reason == "" {
+		reason = checkTime(e.Time)
 	}
-	if err := checkEnvelope(invalid, e.Version, e.Shape, e.Topic, e.Encoding, e.Time); err != nil {
-		return err
+	switch {
+	case reason != "":
+	case len(e.Hash) > maxHashLength:
+		reason = fmt.Sprintf("its hash is longer than %d bytes", maxHashLength)
+	case !isName(e.CorrelationID):
+		reason = noName("correlation id")
+	case !isName(e.CausationID):
+		reason = noName("causation id")
 	}
-	if len(e.Hash) > maxHashLength {
-		return invalid("its hash is longer than %d bytes", maxHashLength)
+	if reason != "" {
+		return &InvalidEventError{e.Topic, e.StreamID, e.Version, reason}
 	}
-	return checkNames(invalid, [][2]string{
-		{"topic", e.Topic}, {"encoding", e.Encoding}, {"correlation id", e.CorrelationID}, {"causation id", e.CausationID},
-	})
+	return nil
 }
 
 // Check returns the typed error of the first part of the snapshot that no
@@ -120,44 +125,56 @@ func (s *StoredSnapshot) Check() error {
 	if err := annals.CheckID("stream id", s.StreamID); err != nil {
 		return err
 	}
-	invalid := func(format string, args ...any) error {
-		return &InvalidEventError{s.Topic, s.StreamID, s.Version, "snapshot: " + fmt.Sprintf(format, args...)}
-	}
-	if err := checkEnvelope(invalid, s.Version, s.Shape, s.Topic, s.Encoding, s.CreatedAt, s.ModifiedAt); err != nil {
-		return err
-	}
-	return checkNames(invalid, [][2]string{{"topic", s.Topic}, {"encoding", s.Encoding}, {"mark", s.Mark}})
-}
-
-// checkEnvelope checks what events and snapshots have in common.
-func checkEnvelope(
-	invalid func(string, ...any) error, version int64, shape int, topic, encoding string, times ...time.Time,
-) error {
-	if version < 1 {
-		return invalid("versions start at 1")
-	}
-	for _, t := range times {
-		if t.Before(minTime) || t.After(maxTime) {
-			return invalid("time %v is not within the years 1 to 9999", t)
-		}
-		if t.Location() != time.UTC || t.Nanosecond()%1000 != 0 {
-			return invalid("its time is not in UTC and whole microseconds")
+	reason := checkEnvelope(s.Version, s.Shape, s.Topic, s.Encoding)
+	for _, t := range []time.Time{s.CreatedAt, s.ModifiedAt} {
+		if reason == "" {
+			reason = checkTime(t)
 		}
 	}
-	if shape < 1 {
-		return invalid("shapes start at 1")
+	if reason == "" && !isName(s.Mark) {
+		reason = noName("mark")
 	}
-	if topic == "" || encoding == "" {
-		return invalid("topic and encoding must not be empty")
+	if reason != "" {
+		return &InvalidEventError{s.Topic, s.StreamID, s.Version, "snapshot: " + reason}
 	}
 	return nil
 }
 
-func checkNames(invalid func(string, ...any) error, names [][2]string) error {
-	for _, name := range names {
-		if text := name[1]; len(text) > maxNameLength || !utf8.ValidString(text) || strings.IndexByte(text, 0) >= 0 {
-			return invalid("%s is longer than %d bytes, not UTF-8, or holds a NUL byte", name[0], maxNameLength)
-		}
+// checkEnvelope checks what events and snapshots have in common. It returns what is wrong.
+func checkEnvelope(version int64, shape int, topic, encoding string) (reason string) {
+	switch {
+	case version < 1:
+		return "versions start at 1"
+	case shape < 1:
+		return "shapes start at 1"
+	case topic == "" || encoding == "":
+		return "topic and encoding must not be empty"
+	case !isName(topic):
+		return noName("topic")
+	case !isName(encoding):
+		return noName("encoding")
+	default:
+		return ""
 	}
-	return nil
+}
+
+// checkTime returns what is wrong with the time of an event.
+func checkTime(t time.Time) (reason string) {
+	switch {
+	case t.Before(minTime) || t.After(maxTime):
+		return fmt.Sprintf("time %v is not within the years 1 to 9999", t)
+	case t.Location() != time.UTC || t.Nanosecond()%1000 != 0:
+		return "its time is not in UTC and whole microseconds"
+	default:
+		return ""
+	}
+}
+
+// isName reports whether every recorder can store the text as a name.
+func isName(text string) bool {
+	return len(text) <= maxNameLength && utf8.ValidString(text) && strings.IndexByte(text, 0) < 0
+}
+
+func noName(what string) (reason string) {
+	return fmt.Sprintf("%s is longer than %d bytes, not UTF-8, or holds a NUL byte", what, maxNameLength)
 }

@@ -351,6 +351,7 @@ func (s *saving) storeGroup(ctx context.Context, batches []*persistence.Batch, b
 	if err != nil {
 		return nil, err
 	}
+	slices.Sort(positions)
 	for i, request := range refused {
 		o := &outcomes[request]
 		if o.refused == nil {

@@ -77,7 +77,8 @@ const insertOneText = "INSERT INTO annals_events (stream_id, " + columns + ", ha
 	"FROM (SELECT pg_advisory_xact_lock({key}), " +
 	"CASE WHEN pg_try_advisory_xact_lock({listeners}) THEN NULL ELSE pg_notify('{channel}', '')::text END OFFSET 0) AS lock " +
 	"WHERE current_setting('synchronous_commit') <> 'off' " +
-	"AND $2 = 1 + coalesce((SELECT version FROM annals_events WHERE stream_id = $1 ORDER BY version DESC LIMIT 1), 0) " +
+	"AND $2 = 1 + coalesce((SELECT version FROM annals_events WHERE stream_id = $1 AND version >= $2 - 1 " +
+	"ORDER BY version DESC LIMIT 1), 0) " +
 	"RETURNING position"
 
 // attendText says that somebody listens, until the connection ends.
@@ -88,10 +89,13 @@ const attendText = "SELECT pg_advisory_lock_shared({listeners})"
 // same transaction, so that its snapshot is newer than the lock: what it sees is
 // what is there.
 //
+// What is looked for begins at the version before: else the server reads the whole page of
+// the index on which the stream ends, up to some hundred versions of it.
+//
 // Parameters: 1-3 the number of the request, the stream and the version of the first
 // event of each stream; 4-16 the events.
 var insertEventsText = "WITH " + refusedText + ", " + strings.Replace(storedText, "{left_out}", "refused", 1) +
-	" SELECT " + storedColumns
+	" SELECT " + storedColumns + storedFrom
 
 // insertGroupText is insertEventsText for requests of which some have a tracking: no two
 // the same. Parameters: also 17-20 the trackings, the last of them the position to follow,
@@ -108,19 +112,18 @@ var insertGroupText = "WITH " + refusedText + ", untracked AS MATERIALIZED (" +
 	"SELECT name, position FROM unnest($17::integer[], $18::text[], $19::bigint[]) AS t (request, name, position) " +
 	"WHERE request NOT IN (SELECT request FROM left_out) " +
 	"ON CONFLICT (name) DO UPDATE SET position = excluded.position" +
-	") SELECT " + storedColumns + ", " +
-	"(SELECT array_agg(request ORDER BY request) FROM untracked), " +
-	"(SELECT array_agg(position ORDER BY request) FROM untracked)"
+	") SELECT " + storedColumns + ", u.*" + storedFrom + ", (SELECT array_agg(request), array_agg(position) FROM untracked) AS u"
 
 // Arrays are unnested in a target list: it yields rows to the end of the longest, with NULL
 // behind the end of the others (since PostgreSQL 10), as FROM unnest(…, …) would. That fills a
 // store of its own for each array first, a few percent of the time of a group.
 const (
 	refusedText = "refused AS MATERIALIZED (" +
-		"SELECT h.request, h.stream_id, coalesce(l.version, 0) AS actual " +
+		"SELECT h.request, h.stream_id, " +
+		"coalesce(l.version, (SELECT max(e.version) FROM annals_events AS e WHERE e.stream_id = h.stream_id), 0) AS actual " +
 		"FROM (SELECT unnest($1::integer[]) AS request, unnest($2::text[]) AS stream_id, unnest($3::bigint[]) AS version) AS h " +
 		"LEFT JOIN LATERAL (SELECT e.version FROM annals_events AS e WHERE e.stream_id = h.stream_id " +
-		"ORDER BY e.version DESC LIMIT 1) AS l ON true " +
+		"AND e.version >= h.version - 1 ORDER BY e.version DESC LIMIT 1) AS l ON true " +
 		"WHERE coalesce(l.version, 0) <> h.version - 1)"
 	storedText = "stored AS (" +
 		"INSERT INTO annals_events (stream_id, " + columns + ", hash) " +
@@ -132,11 +135,9 @@ const (
 		"unnest($13::text[]) AS correlation_id, unnest($14::text[]) AS causation_id, unnest($15::bytea[]) AS headers, " +
 		"unnest($16::bytea[]) AS hash) AS e " +
 		"WHERE request NOT IN (SELECT request FROM {left_out}) ORDER BY n RETURNING position)"
-	storedColumns = "(SELECT array_agg(position ORDER BY position) FROM stored), " +
-		"(SELECT array_agg(request ORDER BY request, stream_id) FROM refused), " +
-		"(SELECT array_agg(stream_id ORDER BY request, stream_id) FROM refused), " +
-		"(SELECT array_agg(actual ORDER BY request, stream_id) FROM refused), " +
-		"(SELECT pg_notify('{channel}', '')::text WHERE EXISTS (SELECT FROM stored))"
+	storedColumns = "s.positions, r.*, CASE WHEN s.positions IS NOT NULL THEN pg_notify('{channel}', '')::text END"
+	storedFrom    = " FROM (SELECT array_agg(position) AS positions FROM stored) AS s, " +
+		"(SELECT array_agg(request), array_agg(stream_id), array_agg(actual) FROM refused) AS r"
 )
 
 // storedIDsText returns the positions of events, and their ids, by stream and version.
