@@ -113,12 +113,17 @@ func readParked(ctx context.Context, l persistence.Ledger, k ledgerKeys) ([]Park
 
 // Parked returns the parked events of a projection, in the order of the log. It can be
 // called by any process.
-func Parked[Tx any](ctx context.Context, p *Projection[Tx], v persistence.View[Tx]) (parked []ParkedEvent, err error) {
+func Parked[Tx any](ctx context.Context, p *Projection[Tx], v persistence.View[Tx]) ([]ParkedEvent, error) {
+	all, err := p.parked(ctx, v)
+	return all, p.errorf("parked", err)
+}
+
+func (p *Projection[Tx]) parked(ctx context.Context, v persistence.View[Tx]) (all []ParkedEvent, err error) {
 	err = v.Update(ctx, func(ctx context.Context, _ Tx, l persistence.Ledger) error {
-		parked, err = readParked(ctx, l, ledgerKeys{p.name, p.version})
+		all, err = readParked(ctx, l, ledgerKeys{p.name, p.version})
 		return err
 	})
-	return parked, err
+	return all, err
 }
 
 // Retry handles the parked events of a stream, in order, each in a transaction of its
@@ -200,7 +205,7 @@ func retryOne[Tx any](
 
 // firstParked returns the first parked event of a stream; nil if there is none.
 func firstParked[Tx any](ctx context.Context, p *Projection[Tx], v persistence.View[Tx], streamID string) (*ParkedEvent, error) {
-	all, err := Parked(ctx, p, v)
+	all, err := p.parked(ctx, v)
 	for i := range all {
 		if all[i].StreamID == streamID {
 			return &all[i], p.errorf("retry", err)

@@ -166,7 +166,10 @@ func ActiveVersion[Tx any](ctx context.Context, v persistence.View[Tx], name str
 		version, err = readActive(ctx, l, ledgerKeys{name: name})
 		return err
 	})
-	return version, err
+	if err != nil {
+		return 0, fmt.Errorf("projection %s: active version: %w", name, err)
+	}
+	return version, nil
 }
 
 // Forget removes what a view knows of a version of a projection: how far it is, and its
@@ -178,7 +181,7 @@ func Forget[Tx any](ctx context.Context, p *Projection[Tx], v persistence.View[T
 		return p.errorf("forget", fmt.Errorf("a tracking cannot be taken back: %w", annals.ErrUnsupported))
 	}
 	k := ledgerKeys{p.name, p.version}
-	return v.Update(ctx, func(ctx context.Context, _ Tx, l persistence.Ledger) error {
+	return p.errorf("forget", v.Update(ctx, func(ctx context.Context, _ Tx, l persistence.Ledger) error {
 		active, err := readActive(ctx, l, k)
 		if err != nil {
 			return err
@@ -190,8 +193,7 @@ func Forget[Tx any](ctx context.Context, p *Projection[Tx], v persistence.View[T
 			}
 			for _, e := range others {
 				if !strings.HasPrefix(e.Key, k.prefix()) {
-					return fmt.Errorf("projection %s: version %d is the active one, and %s is there: %w",
-						p.name, active, e.Key, annals.ErrConfiguration)
+					return fmt.Errorf("version %d is the active one, and %s is there: %w", active, e.Key, annals.ErrConfiguration)
 				}
 			}
 			if err := swapped(l.Swap(ctx, k.active(), strconv.Itoa(active), "")); err != nil {
@@ -208,5 +210,5 @@ func Forget[Tx any](ctx context.Context, p *Projection[Tx], v persistence.View[T
 			}
 		}
 		return nil
-	})
+	}))
 }

@@ -264,3 +264,21 @@ func TestAViewThatIsWrongEndsTheRunner(t *testing.T) {
 		t.Errorf("Err: %v", err)
 	}
 }
+
+func TestWhatACommandCouldNotDoIsSaidWithTheProjection(t *testing.T) {
+	t.Parallel()
+	b, v, p := openBank(t), &hookedView{view: newView()}, define()
+	errDown := errors.New("the database is down")
+	v.set(func() error { return errDown }, nil)
+	for op, command := range map[string]func() error{
+		"active version": func() error { _, err := projection.ActiveVersion(t.Context(), v, p.Name()); return err },
+		"parked":         func() error { _, err := projection.Parked(t.Context(), p, v); return err },
+		"retry":          func() error { _, err := projection.Retry(t.Context(), b, p, v, "a"); return err },
+		"drop":           func() error { return projection.Drop(t.Context(), p, v, 1) },
+		"forget":         func() error { return projection.Forget(t.Context(), p, v) },
+	} {
+		if err := command(); !errors.Is(err, errDown) || err.Error() != "projection balances: "+op+": the database is down" {
+			t.Errorf("%s: %v", op, err)
+		}
+	}
+}
