@@ -48,7 +48,7 @@ check-fmt: $(BIN)/built
 	@$(call each,$(BIN)/golangci-lint fmt --diff)
 
 check-vet:
-	@$(call each,$(GO) vet ./...)
+	@$(call each,$(GO) vet ./... && GOOS=windows $(GO) vet ./...)
 
 check-lint: $(BIN)/built
 	@$(call each,$(BIN)/golangci-lint run ./...)

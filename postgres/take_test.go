@@ -1,0 +1,111 @@
+package postgres_test
+
+import (
+	"slices"
+	"strconv"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/annals-es/annals/internal/group"
+	"github.com/annals-es/annals/persistence"
+	"github.com/annals-es/annals/postgres"
+)
+
+// written are the streams and trackings that the batch of a request writes to.
+func written(req *group.Request) []string {
+	var all []string
+	for i := range req.Batch.Events {
+		all = append(all, "stream "+req.Batch.Events[i].StreamID)
+	}
+	if t := req.Batch.Tracking; t != nil {
+		all = append(all, "tracking "+t.Name)
+	}
+	return all
+}
+
+func share(a, b *group.Request) bool {
+	return slices.ContainsFunc(written(a), func(what string) bool { return slices.Contains(written(b), what) })
+}
+
+// B16, B19: a group has no two saves of one stream, and nobody overtakes who saves to the same.
+func TestAGroupIsTakenInOrder(t *testing.T) {
+	t.Parallel()
+	large := make([]byte, 5<<20) // of which a group has one
+	streams := rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"})
+	requests := rapid.Custom(func(t *rapid.T) *group.Request {
+		b := &persistence.Batch{}
+		for range rapid.IntRange(0, 3).Draw(t, "events") {
+			state := large[:rapid.SampledFrom([]int{0, 0, 0, 0, 0, 0, 0, len(large)}).Draw(t, "size")]
+			b.Events = append(b.Events, persistence.StoredEvent{StreamID: streams.Draw(t, "stream"), State: state})
+		}
+		if len(b.Events) == 0 || rapid.Bool().Draw(t, "tracks") {
+			b.Tracking = &persistence.Tracking{Name: streams.Draw(t, "name")}
+		}
+		return &group.Request{Batch: b}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		queue := rapid.SliceOfN(requests, 1, 20).Draw(t, "queue")
+		place, small := make(map[*group.Request]int), true
+		for i, req := range queue {
+			place[req] = i
+			small = small && !slices.ContainsFunc(req.Batch.Events, func(e persistence.StoredEvent) bool { return len(e.State) > 0 })
+		}
+		taken, rest := postgres.Take(slices.Clone(queue))
+		inOrder := func(a, b *group.Request) int { return place[a] - place[b] }
+		if !slices.IsSortedFunc(taken, inOrder) || !slices.IsSortedFunc(rest, inOrder) {
+			t.Fatal("not in the order of the queue")
+		}
+		all := slices.Concat(taken, rest)
+		slices.SortFunc(all, inOrder)
+		if !slices.Equal(all, queue) || len(taken) == 0 || taken[0] != queue[0] {
+			t.Fatalf("%d taken and %d left of %d", len(taken), len(rest), len(queue))
+		}
+		for i, req := range taken {
+			for _, other := range taken[i+1:] {
+				if share(req, other) {
+					t.Errorf("two of a group write to the same: %q, %q", written(req), written(other))
+				}
+			}
+			for _, left := range rest {
+				if share(req, left) && place[left] < place[req] {
+					t.Errorf("%q overtakes %q", written(req), written(left))
+				}
+			}
+		}
+		for _, left := range rest { // what could have come along, has
+			if small && !slices.ContainsFunc(queue[:place[left]], func(before *group.Request) bool { return share(left, before) }) {
+				t.Errorf("%q was left", written(left))
+			}
+		}
+	})
+}
+
+func TestAGroupHasLimits(t *testing.T) {
+	t.Parallel()
+	request := func(stream, events, size int) *group.Request {
+		b := &persistence.Batch{Events: make([]persistence.StoredEvent, events)}
+		for i := range b.Events {
+			b.Events[i] = persistence.StoredEvent{StreamID: strconv.Itoa(stream), State: make([]byte, size)}
+		}
+		return &group.Request{Batch: b}
+	}
+	for name, c := range map[string]struct{ requests, events, size, want int }{
+		"saves":               {600, 1, 100, 512},
+		"events":              {10, 1000, 0, 4},
+		"bytes":               {10, 1, 3 << 20, 2},
+		"one that is too big": {3, 1, 9 << 20, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			queue := make([]*group.Request, c.requests)
+			for i := range queue {
+				queue[i] = request(i, c.events, c.size)
+			}
+			taken, rest := postgres.Take(slices.Clone(queue))
+			if len(taken) != c.want || !slices.Equal(slices.Concat(taken, rest), queue) {
+				t.Errorf("%d taken, %d left; want %d", len(taken), len(rest), c.want)
+			}
+		})
+	}
+}
