@@ -98,23 +98,30 @@ func (e *StoredEvent) check() error {
 	if err := annals.CheckID("event id", e.ID); err != nil {
 		return err
 	}
-	reason := checkEnvelope(e.Version, e.Shape, e.Topic, e.Encoding)
-	if reason == "" {
-		reason = checkTime(e.Time)
-	}
-	switch {
-	case reason != "":
-	case len(e.Hash) > maxHashLength:
-		reason = fmt.Sprintf("its hash is longer than %d bytes", maxHashLength)
-	case !isName(e.CorrelationID):
-		reason = noName("correlation id")
-	case !isName(e.CausationID):
-		reason = noName("causation id")
-	}
-	if reason != "" {
+	if reason := e.wrong(); reason != "" {
 		return &InvalidEventError{e.Topic, e.StreamID, e.Version, reason}
 	}
 	return nil
+}
+
+// wrong returns what is wrong with the event, apart from its ids.
+func (e *StoredEvent) wrong() (reason string) {
+	if reason := checkEnvelope(e.Version, e.Shape, e.Topic, e.Encoding); reason != "" {
+		return reason
+	}
+	if reason := checkTime(e.Time); reason != "" {
+		return reason
+	}
+	switch {
+	case len(e.Hash) > maxHashLength:
+		return fmt.Sprintf("its hash is longer than %d bytes", maxHashLength)
+	case !isName(e.CorrelationID):
+		return badName("correlation id")
+	case !isName(e.CausationID):
+		return badName("causation id")
+	default:
+		return ""
+	}
 }
 
 // Check returns the typed error of the first part of the snapshot that no
@@ -125,19 +132,26 @@ func (s *StoredSnapshot) Check() error {
 	if err := annals.CheckID("stream id", s.StreamID); err != nil {
 		return err
 	}
-	reason := checkEnvelope(s.Version, s.Shape, s.Topic, s.Encoding)
-	for _, t := range []time.Time{s.CreatedAt, s.ModifiedAt} {
-		if reason == "" {
-			reason = checkTime(t)
-		}
-	}
-	if reason == "" && !isName(s.Mark) {
-		reason = noName("mark")
-	}
-	if reason != "" {
+	if reason := s.wrong(); reason != "" {
 		return &InvalidEventError{s.Topic, s.StreamID, s.Version, "snapshot: " + reason}
 	}
 	return nil
+}
+
+// wrong returns what is wrong with the snapshot, apart from its stream's id.
+func (s *StoredSnapshot) wrong() (reason string) {
+	if reason := checkEnvelope(s.Version, s.Shape, s.Topic, s.Encoding); reason != "" {
+		return reason
+	}
+	for _, t := range []time.Time{s.CreatedAt, s.ModifiedAt} {
+		if reason := checkTime(t); reason != "" {
+			return reason
+		}
+	}
+	if !isName(s.Mark) {
+		return badName("mark")
+	}
+	return ""
 }
 
 // checkEnvelope checks what events and snapshots have in common. It returns what is wrong.
@@ -150,15 +164,15 @@ func checkEnvelope(version int64, shape int, topic, encoding string) (reason str
 	case topic == "" || encoding == "":
 		return "topic and encoding must not be empty"
 	case !isName(topic):
-		return noName("topic")
+		return badName("topic")
 	case !isName(encoding):
-		return noName("encoding")
+		return badName("encoding")
 	default:
 		return ""
 	}
 }
 
-// checkTime returns what is wrong with the time of an event.
+// checkTime returns what is wrong with a time that is to be stored.
 func checkTime(t time.Time) (reason string) {
 	switch {
 	case t.Before(minTime) || t.After(maxTime):
@@ -175,6 +189,6 @@ func isName(text string) bool {
 	return len(text) <= maxNameLength && utf8.ValidString(text) && strings.IndexByte(text, 0) < 0
 }
 
-func noName(what string) (reason string) {
+func badName(what string) (reason string) {
 	return fmt.Sprintf("%s is longer than %d bytes, not UTF-8, or holds a NUL byte", what, maxNameLength)
 }

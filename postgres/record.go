@@ -351,7 +351,7 @@ func (s *saving) storeGroup(ctx context.Context, batches []*persistence.Batch, b
 	if err != nil {
 		return nil, err
 	}
-	slices.Sort(positions)
+	slices.Sort(positions) // they were taken in the order of the events, and RETURNING promises none
 	for i, request := range refused {
 		o := &outcomes[request]
 		if o.refused == nil {

@@ -89,9 +89,6 @@ const attendText = "SELECT pg_advisory_lock_shared({listeners})"
 // same transaction, so that its snapshot is newer than the lock: what it sees is
 // what is there.
 //
-// What is looked for begins at the version before: else the server reads the whole page of
-// the index on which the stream ends, up to some hundred versions of it.
-//
 // Parameters: 1-3 the number of the request, the stream and the version of the first
 // event of each stream; 4-16 the events.
 var insertEventsText = "WITH " + refusedText + ", " + strings.Replace(storedText, "{left_out}", "refused", 1) +
@@ -114,6 +111,10 @@ var insertGroupText = "WITH " + refusedText + ", untracked AS MATERIALIZED (" +
 	"ON CONFLICT (name) DO UPDATE SET position = excluded.position" +
 	") SELECT " + storedColumns + ", u.*" + storedFrom + ", (SELECT array_agg(request), array_agg(position) FROM untracked) AS u"
 
+// The look-up of a stream's last version begins at the version that the event follows: from the
+// end, the server would read the whole page of the index, some hundred versions of the stream. A
+// stream that is behind that version is looked up again, to say where it is.
+//
 // Arrays are unnested in a target list: it yields rows to the end of the longest, with NULL
 // behind the end of the others (since PostgreSQL 10), as FROM unnest(…, …) would. That fills a
 // store of its own for each array first, a few percent of the time of a group.
