@@ -88,15 +88,17 @@ func TestAGroupIsTakenInOrder(t *testing.T) {
 	})
 }
 
+// requestOf saves events of a size to a stream.
+func requestOf(stream string, events, size int) *group.Request {
+	b := &persistence.Batch{Events: make([]persistence.StoredEvent, events)}
+	for i := range b.Events {
+		b.Events[i] = persistence.StoredEvent{StreamID: stream, State: make([]byte, size)}
+	}
+	return &group.Request{Batch: b}
+}
+
 func TestAGroupHasLimits(t *testing.T) {
 	t.Parallel()
-	request := func(stream, events, size int) *group.Request {
-		b := &persistence.Batch{Events: make([]persistence.StoredEvent, events)}
-		for i := range b.Events {
-			b.Events[i] = persistence.StoredEvent{StreamID: strconv.Itoa(stream), State: make([]byte, size)}
-		}
-		return &group.Request{Batch: b}
-	}
 	for name, c := range map[string]struct{ requests, events, size, want int }{
 		"saves":               {600, 1, 100, 512},
 		"events":              {10, 1024, 0, 4},
@@ -108,7 +110,7 @@ func TestAGroupHasLimits(t *testing.T) {
 			t.Parallel()
 			queue := make([]*group.Request, c.requests)
 			for i := range queue {
-				queue[i] = request(i, c.events, c.size)
+				queue[i] = requestOf(strconv.Itoa(i), c.events, c.size)
 			}
 			taken, rest := postgres.Take(slices.Clone(queue))
 			if len(taken) != c.want || !slices.Equal(slices.Concat(taken, rest), queue) {
@@ -121,10 +123,7 @@ func TestAGroupHasLimits(t *testing.T) {
 // Whoever waits because the group is full is not overtaken by a save that would fit.
 func TestAFullGroupIsNotFilledUp(t *testing.T) {
 	t.Parallel()
-	request := func(stream string, size int) *group.Request {
-		return &group.Request{Batch: &persistence.Batch{Events: []persistence.StoredEvent{{StreamID: stream, State: make([]byte, size)}}}}
-	}
-	queue := []*group.Request{request("a", 5<<20), request("b", 5<<20), request("b", 0)}
+	queue := []*group.Request{requestOf("a", 1, 5<<20), requestOf("b", 1, 5<<20), requestOf("b", 1, 0)}
 	if taken, rest := postgres.Take(slices.Clone(queue)); len(taken) != 1 || !slices.Equal(slices.Concat(taken, rest), queue) {
 		t.Errorf("%d taken, %d left", len(taken), len(rest))
 	}
