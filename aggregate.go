@@ -116,12 +116,13 @@ func triggerRoot(a any, agg *Aggregate, e any, opts []TriggerOption) {
 }
 
 func (m *model) newEvent(streamID string, version int64, def *EventType, data any, opts []TriggerOption) (event Event) {
-	event = Event{StreamID: streamID, Version: version, Topic: def.topic, Time: storedTime(m.now()), Data: data}
+	now := m.now()
+	event = Event{StreamID: streamID, Version: version, Topic: def.topic, Time: storedTime(now), Data: data}
 	if len(opts) > 0 {
 		event = event.with(opts)
 	}
 	if event.ID == "" {
-		event.ID = m.newID()
+		event.ID = m.newID(now)
 	}
 	return event
 }

@@ -49,7 +49,7 @@ func (t *LogType[E]) WithClock(now func() time.Time) *LogType[E] {
 // Default: [NewID].
 func (t *LogType[E]) WithIDs(newID func() string) *LogType[E] {
 	m := *t.model
-	m.newID = newID
+	m.newID = func(time.Time) string { return newID() }
 	return &LogType[E]{model: &m, event: t.event}
 }
 

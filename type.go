@@ -29,7 +29,7 @@ type model struct {
 	snapshot   SnapshotType
 	snapshotAs bool // the snapshot's form is the user's own
 	now        func() time.Time
-	newID      func() string
+	newID      func(now time.Time) string // of an event
 }
 
 func newModel(name string) *model {
@@ -38,7 +38,7 @@ func newModel(name string) *model {
 		byGoType: make(map[reflect.Type]*EventType),
 		byTopic:  make(map[string]*EventType),
 		now:      time.Now,
-		newID:    NewID,
+		newID:    func(now time.Time) string { return idAt(ticks(now)) },
 	}
 }
 
@@ -252,10 +252,10 @@ func (t *Type[A]) WithClock(now func() time.Time) *Type[A] {
 
 // WithIDs returns a copy of the type whose aggregates, made and loaded, take the
 // ids of their events from newID, which must never return one twice. Default:
-// [NewID].
+// new UUIDs of version 7, of the time of the type's clock.
 func (t *Type[A]) WithIDs(newID func() string) *Type[A] {
 	m := *t.model
-	m.newID = newID
+	m.newID = func(time.Time) string { return newID() }
 	return &Type[A]{model: &m, root: t.root, make: t.make}
 }
 

@@ -1,8 +1,14 @@
 package annals_test
 
 import (
+	"encoding/binary"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/annals-es/annals"
 )
@@ -34,6 +40,75 @@ func TestNewIDsAreUniqueAndOrdered(t *testing.T) {
 		}
 		last = id
 	}
+}
+
+func TestNewIDsOfSeveralGoroutinesAreUnique(t *testing.T) {
+	t.Parallel()
+	const goroutines, each = 8, 5_000
+	ids := make([][]string, goroutines)
+	var wg sync.WaitGroup
+	for i := range ids {
+		wg.Go(func() {
+			for range each {
+				ids[i] = append(ids[i], annals.NewID())
+			}
+		})
+	}
+	wg.Wait()
+	all := slices.Concat(ids...)
+	slices.Sort(all)
+	if n := len(slices.Compact(all)); n != goroutines*each {
+		t.Errorf("%d goroutines have made %d ids, of which %d are different", goroutines, goroutines*each, n)
+	}
+}
+
+func TestANewIDIsAUUIDOfVersion7(t *testing.T) {
+	t.Parallel()
+	before := time.Now().Truncate(time.Millisecond)
+	id := annals.NewID()
+	after := time.Now()
+	if at := checkVersion7(t, id); at.Before(before) || at.After(after) {
+		t.Errorf("id %s has the time %v; it was made between %v and %v", id, at, before, after)
+	}
+}
+
+func TestTheIDOfAnEventHasTheTimeOfTheClock(t *testing.T) {
+	t.Parallel()
+	for _, now := range []time.Time{
+		time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.UTC),
+		time.Unix(0, 0),
+		time.Unix(0, 999_999),
+		time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.FixedZone("", 3600)),
+	} {
+		ids := make(map[string]bool)
+		for range 1_000 {
+			dog := Dogs.WithClock(func() time.Time { return now }).New("fido", Registered{Name: "Fido"})
+			id := dog.PendingEvents()[0].ID
+			if at, want := checkVersion7(t, id), now.Truncate(time.Millisecond); !at.Equal(want) {
+				t.Fatalf("the event's id %s has the time %v; the clock said %v", id, at, want)
+			}
+			ids[id] = true
+		}
+		if len(ids) != 1_000 {
+			t.Errorf("1,000 events of the same time have %d ids", len(ids))
+		}
+	}
+}
+
+func TestTheIDOfAnEventBefore1970IsAUUIDToo(t *testing.T) {
+	t.Parallel()
+	dog := Dogs.WithClock(func() time.Time { return time.Time{} }).New("fido", Registered{Name: "Fido"})
+	checkVersion7(t, dog.PendingEvents()[0].ID)
+}
+
+// checkVersion7 returns the time of a UUID of version 7.
+func checkVersion7(t *testing.T, id string) time.Time {
+	t.Helper()
+	u, err := uuid.Parse(id)
+	if err != nil || u.Version() != 7 || u.Variant() != uuid.RFC4122 || u.String() != id {
+		t.Fatalf("id %s: %v, version %d, variant %v; want version 7 of RFC 9562", id, err, u.Version(), u.Variant())
+	}
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(u[:8]) >> 16))
 }
 
 func TestCheckID(t *testing.T) {

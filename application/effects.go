@@ -55,11 +55,11 @@ func (e *Effects) Handle(ctx context.Context, n Notification, policy Policy) err
 	if err := policy.Policy(ctx, n, p); err != nil || len(p.sources) == 0 {
 		return err
 	}
-	s, err := e.app.prepare(ctx, p.sources)
-	switch {
-	case err != nil:
+	var s save
+	if _, err := e.app.prepare(ctx, &s, nil, p.sources); err != nil {
 		return err
-	case s.join != nil:
+	}
+	if s.join != nil {
 		return fmt.Errorf("a policy cannot Join a transaction: what it collects is saved in its runner's: %w", annals.ErrConfiguration)
 	}
 	for i := range s.batch.Events {

@@ -41,7 +41,8 @@ func (a *Application) Save(ctx context.Context, sources ...Source) (Recordings, 
 		return nil, a.errorf("save", err)
 	}
 	defer a.saves.Done()
-	s, err := a.prepare(ctx, sources)
+	var s save
+	counts, err := a.prepare(ctx, &s, make([]int, 0, 2), sources) // both on the stack, for a source or two
 	if err == nil && a.effectsOf(ctx) != nil {
 		err = fmt.Errorf("a policy must not save by its own application: collect it, see Processing: %w", annals.ErrConfiguration)
 	}
@@ -50,72 +51,60 @@ func (a *Application) Save(ctx context.Context, sources ...Source) (Recordings, 
 			annals.ErrConfiguration)
 	}
 	if err == nil && (len(s.recordings) > 0 || s.batch.Do != nil) {
-		err = a.record(ctx, s)
+		err = a.record(ctx, &s)
 	}
 	if err != nil {
 		return nil, a.errorf("save", err)
 	}
 	for i, source := range sources {
-		if n := len(source.PendingEvents()); n > s.counts[i] {
+		if n := len(source.PendingEvents()); n > counts[i] {
 			panic(fmt.Sprintf("application %s: save: source %d has %d pending events, and %d of them were saved: "+
-				"an aggregate must not change while it is saved", a.name, i+1, n, s.counts[i]))
+				"an aggregate must not change while it is saved", a.name, i+1, n, counts[i]))
 		}
 		source.CollectEvents()
 	}
-	return s.recordings, a.saved(ctx, s)
+	return s.recordings, a.saved(ctx, &s)
 }
 
 // save is what one call of Save stores.
 type save struct {
 	batch      persistence.Batch
 	recordings Recordings
-	counts     []int // of the events of each source
 	join       *join // nil: a transaction of its own
-
-	one struct { // the memory of a save of one event, as most are; recordings are the caller's
-		event [1]persistence.StoredEvent
-		count [1]int
-	}
 }
 
-// grow makes room for n events more.
-func (s *save) grow(n int) {
-	if s.batch.Events == nil && n == 1 {
-		s.batch.Events = s.one.event[:0]
-	}
-	s.batch.Events, s.recordings = slices.Grow(s.batch.Events, n), slices.Grow(s.recordings, n)
-}
-
-// prepare encodes the pending events, and takes the other sources apart.
-func (a *Application) prepare(ctx context.Context, sources []Source) (*save, error) {
-	s := new(save)
-	s.counts = s.one.count[:0]
+// prepare encodes the pending events, and takes the other sources apart. The save is empty,
+// and the caller's. It returns the counts with those of the events of each source behind them.
+func (a *Application) prepare(ctx context.Context, s *save, counts []int, sources []Source) ([]int, error) {
 	for i, source := range sources {
 		if v := reflect.ValueOf(source); source == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 			return nil, fmt.Errorf("aggregate %d is nil: %w", i+1, annals.ErrConfiguration)
 		}
-		if step, ok := source.(step); ok {
-			if err := step.addTo(s); err != nil {
-				return nil, err
+		switch source := source.(type) {
+		case do:
+			s.addDo(source.f)
+		case join:
+			if s.join != nil {
+				return nil, fmt.Errorf("Join is there twice: %w", annals.ErrConfiguration)
 			}
+			s.join = &source
 		}
 		pending := source.PendingEvents()
-		s.counts = append(s.counts, len(pending))
-		s.grow(len(pending))
+		counts = append(counts, len(pending))
+		s.batch.Events, s.recordings = slices.Grow(s.batch.Events, len(pending)), slices.Grow(s.recordings, len(pending))
 		for i := range pending {
-			e := pending[i].WithContext(ctx)
-			stored, err := a.mapper.Encode(ctx, &e)
+			s.recordings = append(s.recordings, Notification{Event: pending[i].WithContext(ctx)})
+			stored, err := a.mapper.Encode(ctx, &s.recordings[len(s.recordings)-1].Event)
 			if err != nil {
 				return nil, err
 			}
 			s.batch.Events = append(s.batch.Events, stored)
-			s.recordings = append(s.recordings, Notification{Event: e})
 		}
 	}
 	if do := s.batch.Do; do != nil {
 		s.batch.Do = func(ctx context.Context, tx any) error { return do(context.WithValue(ctx, doing{}, a), tx) }
 	}
-	return s, checkSources(sources, &s.batch)
+	return counts, checkSources(sources, &s.batch)
 }
 
 // checkSources finds what is no conflict with what is stored, but one within the
@@ -173,10 +162,7 @@ func InDo(ctx context.Context) bool { return ctx.Value(doing{}) != nil }
 // doing is the key of the application whose save the context's Do is part of.
 type doing struct{}
 
-// step is a source that has no events, but a say in how the others are stored.
-type step interface{ addTo(s *save) error }
-
-// noEvents makes a step a Source.
+// noEvents is a source that has no events, but a say in how the others are stored.
 type noEvents struct{}
 
 func (noEvents) PendingEvents() []annals.Event { return nil }
@@ -221,11 +207,6 @@ type do struct {
 	f func(ctx context.Context, tx any) error
 }
 
-func (d do) addTo(s *save) error { //nolint:unparam // it is a step
-	s.addDo(d.f)
-	return nil
-}
-
 // addDo adds statements behind those that are there.
 func (s *save) addDo(f func(ctx context.Context, tx any) error) {
 	before := s.batch.Do
@@ -261,14 +242,6 @@ type join struct {
 	noEvents
 
 	tx any
-}
-
-func (j join) addTo(s *save) error {
-	if s.join != nil {
-		return fmt.Errorf("Join is there twice: %w", annals.ErrConfiguration)
-	}
-	s.join = &j
-	return nil
 }
 
 // events is a source of events without an aggregate.

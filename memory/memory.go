@@ -19,6 +19,7 @@ type Recorder struct {
 	mu        sync.Mutex // held shortly
 	log       log
 	streams   map[string]*stream
+	last      *stream // the one that was found last
 	tracking  map[string]int64
 	snapshots map[string]persistence.StoredSnapshot
 	ledger    map[string]string
@@ -190,7 +191,7 @@ func (r *Recorder) checkVersions(events []persistence.StoredEvent) error {
 			}
 			seen[e.StreamID] = true
 		}
-		if actual := int64(len(r.streams[e.StreamID].events())); actual != e.Version-1 {
+		if actual := int64(len(r.stream(e.StreamID).events())); actual != e.Version-1 {
 			return &annals.VersionConflictError{StreamID: e.StreamID, Expected: e.Version - 1, Actual: actual}
 		}
 	}
@@ -215,10 +216,22 @@ func (r *Recorder) stored(events []persistence.StoredEvent) ([]int64, bool) {
 	return positions, true
 }
 
+// stream returns a stream; nil if it has no events. A save asks twice for the same one.
+func (r *Recorder) stream(id string) *stream {
+	if r.last == nil || r.last.id != id {
+		s := r.streams[id]
+		if s == nil {
+			return nil
+		}
+		r.last = s
+	}
+	return r.last
+}
+
 func (r *Recorder) append(events []persistence.StoredEvent) []int64 {
 	positions := make([]int64, len(events))
 	for i := range events {
-		s := r.streams[events[i].StreamID]
+		s := r.stream(events[i].StreamID)
 		if s == nil {
 			s = &stream{id: events[i].StreamID}
 			r.streams[s.id] = s
