@@ -35,6 +35,8 @@ type stream struct {
 	at []int // the event of version v is log.at(at[v-1])
 }
 
+const few = 4 // events are what most streams have at least
+
 // log keeps the event of position p at p-1. It is only appended to, in blocks, so that
 // nothing is copied when it grows; a copy of it is what it was then.
 type log struct {
@@ -233,7 +235,7 @@ func (r *Recorder) append(events []persistence.StoredEvent) []int64 {
 	for i := range events {
 		s := r.stream(events[i].StreamID)
 		if s == nil {
-			s = &stream{id: events[i].StreamID}
+			s = &stream{id: events[i].StreamID, at: make([]int, 0, few)}
 			r.streams[s.id] = s
 		}
 		s.at = append(s.at, r.log.length)

@@ -186,7 +186,13 @@ func checkTime(t time.Time) (reason string) {
 
 // isName reports whether every recorder can store the text as a name.
 func isName(text string) bool {
-	return len(text) <= maxNameLength && utf8.ValidString(text) && strings.IndexByte(text, 0) < 0
+	if len(text) > maxNameLength {
+		return false
+	}
+	for text != "" && text[0] != 0 && text[0] < utf8.RuneSelf { // most names are ASCII, and short
+		text = text[1:]
+	}
+	return text == "" || utf8.ValidString(text) && strings.IndexByte(text, 0) < 0
 }
 
 func badName(what string) (reason string) {

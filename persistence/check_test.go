@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
 
 	"github.com/annals-es/annals"
 	"github.com/annals-es/annals/persistence"
@@ -74,4 +77,21 @@ func TestBatchesThatNoRecorderMayStore(t *testing.T) {
 	if err := fine.Check(); err != nil {
 		t.Errorf("a valid batch: %v", err)
 	}
+}
+
+func TestNamesAreUTF8WithoutNULOfBoundedLength(t *testing.T) {
+	t.Parallel()
+	texts := rapid.Custom(func(t *rapid.T) string {
+		parts := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "Dog.Named", "é", "€", "\x00", "\xff", "\xc3", "\x7f"}), 0, 4).Draw(t, "parts")
+		return strings.Join(parts, "") + strings.Repeat("x", rapid.SampledFrom([]int{0, 0, 0, 240, 255}).Draw(t, "long"))
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		e := storedEvent("e1", "fido", 1)
+		e.CausationID = texts.Draw(t, "text")
+		batch := persistence.Batch{Events: []persistence.StoredEvent{e}}
+		want := len(e.CausationID) <= 255 && utf8.ValidString(e.CausationID) && !strings.Contains(e.CausationID, "\x00")
+		if err := batch.Check(); (err == nil) != want || err != nil && !errors.Is(err, annals.ErrUnencodable) {
+			t.Errorf("the causation id %q: %v", e.CausationID, err)
+		}
+	})
 }
