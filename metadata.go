@@ -40,7 +40,9 @@ func CausedBy(ctx context.Context, e Event) context.Context {
 // WithContext returns the event with what the context says where its own metadata
 // are empty. Applications call it on every save.
 func (e Event) WithContext(ctx context.Context) Event {
-	e.Metadata = e.Metadata.or(MetadataFrom(ctx))
+	if m, ok := ctx.Value(metadataKey{}).(Metadata); ok || e.Metadata.Headers != nil {
+		e.Metadata = e.Metadata.or(m)
+	}
 	return e
 }
 
