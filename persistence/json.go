@@ -48,11 +48,19 @@ func JSON(mappings ...TypeMapping) Transcoder {
 }
 
 type jsonTranscoder struct {
-	checker    *exact.Checker
-	rules      *exact.Rules
-	options    json.Options
-	aggregates sync.Map // a cache, reflect.Type → *exact.Flat of those that embed an aggregate, nil of others
-	err        error    // of the mappings
+	checker *exact.Checker
+	rules   *exact.Rules
+	options json.Options
+	types   sync.Map // a cache, reflect.Type → *jsonType
+	err     error    // of the mappings
+}
+
+// jsonType is what is known of a type of data.
+type jsonType struct {
+	verdict *exact.Verdict
+	// flat has the fields of an aggregate without its identity, which encoding/json refuses;
+	// nil if the type is no aggregate.
+	flat *exact.Flat
 }
 
 var plainJSON = newJSON(nil)
@@ -95,13 +103,16 @@ func (j *jsonTranscoder) Encode(dst []byte, value any) ([]byte, error) {
 	if j.err != nil {
 		return nil, j.err
 	}
-	if err := j.checker.Check(value); err != nil {
+	t := reflect.TypeOf(value)
+	if t == nil {
+		return nil, j.CheckType(nil)
+	}
+	known, in := j.known(t), value
+	if err := known.verdict.Check(value); err != nil {
 		return nil, err
 	}
-	t := reflect.TypeOf(value)
-	in := value
-	if flat := j.flat(t); flat != nil {
-		in = flat.Take(reflect.ValueOf(value)).Interface()
+	if known.flat != nil {
+		in = known.flat.Take(reflect.ValueOf(value)).Interface()
 	}
 	b, err := j.append(dst, in)
 	if err != nil {
@@ -134,7 +145,7 @@ func (j *jsonTranscoder) Decode(data []byte, target any) error {
 	if t.Kind() == reflect.Struct && string(data) == "null" {
 		return fmt.Errorf("%v: the JSON is null, and nothing is stored so", t)
 	}
-	out, flat := target, j.flat(t)
+	out, flat := target, j.known(t).flat
 	if flat != nil {
 		out = reflect.New(flat.Type).Interface()
 	}
@@ -147,22 +158,16 @@ func (j *jsonTranscoder) Decode(data []byte, target any) error {
 	return nil
 }
 
-// flat returns a type that has the fields of an aggregate without its identity,
-// which encoding/json refuses; nil if t is no aggregate.
-func (j *jsonTranscoder) flat(t reflect.Type) *exact.Flat {
-	if t.Kind() != reflect.Struct {
-		return nil
-	}
-	known, ok := j.aggregates.Load(t)
+func (j *jsonTranscoder) known(t reflect.Type) *jsonType {
+	known, ok := j.types.Load(t)
 	if !ok {
-		var flat *exact.Flat
-		if exact.EmbedsAggregate(t) && j.CheckType(t) == nil {
-			flat = j.rules.Flatten(t, func(f *exact.Field) reflect.Type { return f.Type })
+		made := &jsonType{verdict: j.checker.Of(t)}
+		if t.Kind() == reflect.Struct && exact.EmbedsAggregate(t) && j.CheckType(t) == nil {
+			made.flat = j.rules.Flatten(t, func(f *exact.Field) reflect.Type { return f.Type })
 		}
-		known, _ = j.aggregates.LoadOrStore(t, flat)
+		known, _ = j.types.LoadOrStore(t, made)
 	}
-	flat, _ := known.(*exact.Flat)
-	return flat
+	return known.(*jsonType) //nolint:forcetypeassert // it has no others
 }
 
 // withoutData returns an error that says what err says without the values that

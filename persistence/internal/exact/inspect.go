@@ -11,16 +11,18 @@ import (
 // use.
 type Checker struct {
 	rules Rules
-	types sync.Map // a cache, reflect.Type → verdict
+	types sync.Map // a cache, reflect.Type → *Verdict
 }
 
 // New returns a checker.
 func New(rules *Rules) *Checker { return &Checker{rules: *rules} }
 
-// verdict says whether values of a type come back as they were.
-type verdict struct {
-	err  error // why they never do; nil if they may
-	plan *plan // what has to be looked at in each value; nil if nothing has
+// Verdict says whether values of a type come back as they were.
+type Verdict struct {
+	t     reflect.Type
+	rules *Rules
+	err   error // why they never do; nil if they may
+	plan  *plan // what has to be looked at in each value; nil if nothing has
 }
 
 // CheckType returns an error that names the type and field if values of the type
@@ -29,7 +31,7 @@ func (c *Checker) CheckType(t reflect.Type) error {
 	if t == nil {
 		return fmt.Errorf("there is no data (nil)")
 	}
-	return c.verdict(t).err
+	return c.Of(t).err
 }
 
 // Check returns an error that names the type and field if the value would not come
@@ -40,36 +42,43 @@ func (c *Checker) Check(value any) error {
 	if t == nil {
 		return fmt.Errorf("there is no data (nil)")
 	}
-	v := c.verdict(t)
-	if v.err != nil || v.plan == nil {
-		return v.err
-	}
-	if problem := c.rules.checkValue(v.plan, reflect.ValueOf(value), 0); problem != nil {
-		return problem.error(t)
-	}
-	return nil
+	return c.Of(t).Check(value)
 }
 
-func (c *Checker) verdict(t reflect.Type) verdict {
+// Of returns the verdict about a type, always the same.
+func (c *Checker) Of(t reflect.Type) *Verdict {
 	v, ok := c.types.Load(t)
 	if !ok {
 		v, _ = c.types.LoadOrStore(t, c.inspect(t))
 	}
-	known, _ := v.(verdict)
+	known, _ := v.(*Verdict)
 	return known
 }
 
-func (c *Checker) inspect(t reflect.Type) verdict {
+// Check is [Checker.Check] for a value of the type.
+func (v *Verdict) Check(value any) error {
+	if v.err != nil || v.plan == nil {
+		return v.err
+	}
+	if problem := v.rules.checkValue(v.plan, reflect.ValueOf(value), 0); problem != nil {
+		return problem.error(v.t)
+	}
+	return nil
+}
+
+func (c *Checker) inspect(t reflect.Type) *Verdict {
 	i := inspector{rules: &c.rules, known: make(map[place]*plan), open: make(map[place]bool)}
+	v := &Verdict{t: t, rules: &c.rules}
 	p, err := i.walk(place{t, true}, t.String())
 	if err != nil {
-		return verdict{err: err}
+		v.err = err
+		return v
 	}
 	i.prune()
-	if !p.live {
-		return verdict{}
+	if p.live {
+		v.plan = p
 	}
-	return verdict{plan: p}
+	return v
 }
 
 // plan says what has to be looked at in a value of a type, by the rules.
