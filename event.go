@@ -6,7 +6,10 @@ import "time"
 // and why. Events are facts: once saved they do not change.
 type Event struct {
 	// ID is unique to the event. A save that is repeated because its answer was
-	// lost is recognised by it. It is a UUIDv7 unless given by [WithEventID].
+	// lost is recognised by it. Unless it is given, by [WithEventID] or the WithIDs of
+	// the type, it is a UUID of version 7, with the time of the type's clock, whatever
+	// [At] says. Events are in the order of their versions and positions, not in that
+	// of their ids.
 	ID string
 
 	// StreamID is the id of the aggregate.
@@ -75,7 +78,7 @@ func At(t time.Time) TriggerOption {
 // and nowhere else. Who loads the stream anew and decides again saves at the next
 // version, and stores a second event, with the same id. So that a command has its effect
 // once, however often it comes, put the command's id into the event's data, and let the
-// aggregate look for it before it decides. Default: a new UUIDv7.
+// aggregate look for it before it decides. Default: a new one, see [Event].
 func WithEventID(id string) TriggerOption {
 	return triggerOption(func(e *Event) { e.ID = id })
 }

@@ -1,9 +1,9 @@
 package annals
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -17,8 +17,8 @@ import (
 const MaxIDLength = 255
 
 // NewID returns a new unique id: a UUID of version 7, whose order is that of
-// time, so that a database's indexes grow at one end. It is not meant to be a secret.
-// It is safe for concurrent use.
+// time, so that a database's indexes grow at one end. It is safe for concurrent
+// use.
 func NewID() string {
 	for {
 		last := newest.Load()
@@ -29,19 +29,21 @@ func NewID() string {
 	}
 }
 
-// newest is the time of the newest id of NewID: each has one of its own.
+// newest is the time of the newest id of NewID: each has a time of its own. It runs ahead of
+// the clock while ids are asked for faster than that.
 var newest atomic.Int64
 
 // ticks returns a time as it is in an id: the milliseconds, and in the last 12 bits the
-// fraction of one, in steps of 256 nanoseconds.
+// fraction of one, in steps of 256 nanoseconds (RFC 9562, section 6.2, after method 3).
 func ticks(t time.Time) int64 { return t.UnixMilli()<<12 | int64(t.Nanosecond()%1e6)>>8 }
 
-// idAt returns a UUID of version 7 for a time, with 62 random bits (RFC 9562, section 6.2,
-// method 3). Every event has one, so it takes no lock, and calls nothing of the system.
+// idAt returns a UUID of version 7 for a time, with 62 random bits of the system.
 func idAt(t int64) string {
 	var id uuid.UUID
+	_, _ = rand.Read(id[8:]) // never fails
+	random := binary.BigEndian.Uint64(id[8:]) >> 2
 	binary.BigEndian.PutUint64(id[:8], uint64(t)>>12<<16|7<<12|uint64(t)&0xfff) //nolint:gosec // the same bits
-	binary.BigEndian.PutUint64(id[8:], 0b10<<62|rand.Uint64()>>2)               //nolint:gosec // unique, not secret
+	binary.BigEndian.PutUint64(id[8:], 0b10<<62|random)
 	return id.String()
 }
 

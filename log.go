@@ -37,16 +37,16 @@ func (t *LogType[E]) Name() string { return t.model.name }
 // EventTypes returns the type of the log's events.
 func (t *LogType[E]) EventTypes() []*EventType { return []*EventType{t.event} }
 
-// WithClock returns a copy of the type whose events take their time from now.
-// Default: [time.Now].
+// WithClock returns a copy of the type whose events take their time, and that in
+// their ids, from now. Default: [time.Now].
 func (t *LogType[E]) WithClock(now func() time.Time) *LogType[E] {
 	m := *t.model
 	m.now = now
 	return &LogType[E]{model: &m, event: t.event}
 }
 
-// WithIDs returns a copy of the type whose events take their ids from newID.
-// Default: [NewID].
+// WithIDs returns a copy of the type whose events take their ids from newID, which
+// must never return one twice. Default: new UUIDs of version 7, see [Event].
 func (t *LogType[E]) WithIDs(newID func() string) *LogType[E] {
 	m := *t.model
 	m.newID = func(time.Time) string { return newID() }

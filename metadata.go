@@ -41,7 +41,7 @@ func CausedBy(ctx context.Context, e Event) context.Context {
 // are empty. Applications call it on every save.
 func (e Event) WithContext(ctx context.Context) Event {
 	if m, ok := ctx.Value(metadataKey{}).(Metadata); ok || e.Metadata.Headers != nil {
-		e.Metadata = e.Metadata.or(m)
+		e.Metadata = e.Metadata.or(m) // also makes headers that are empty nil, as they come back
 	}
 	return e
 }

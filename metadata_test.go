@@ -48,6 +48,9 @@ func TestAnEventTakesFromTheContextWhatItLacks(t *testing.T) {
 	if diff := cmp.Diff(e, e.WithContext(t.Context())); diff != "" {
 		t.Errorf("a context without metadata changes the event (-want +got):\n%s", diff)
 	}
+	if got := (annals.Event{Metadata: annals.Metadata{Headers: headers{}}}).WithContext(t.Context()); got.Metadata.Headers != nil {
+		t.Errorf("empty headers are %#v; they come back as nil", got.Metadata.Headers)
+	}
 }
 
 // B37.

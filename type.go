@@ -243,7 +243,8 @@ func (t *Type[A]) EventTypes() []*EventType { return slices.Clone(t.model.events
 func (t *Type[A]) AggregateOf(a *A) *Aggregate { return t.root(a) }
 
 // WithClock returns a copy of the type whose aggregates, made and loaded, take
-// the time of their events from now. Default: [time.Now].
+// the time of their events, and that in the ids of these, from now. Default:
+// [time.Now].
 func (t *Type[A]) WithClock(now func() time.Time) *Type[A] {
 	m := *t.model
 	m.now = now
@@ -252,7 +253,7 @@ func (t *Type[A]) WithClock(now func() time.Time) *Type[A] {
 
 // WithIDs returns a copy of the type whose aggregates, made and loaded, take the
 // ids of their events from newID, which must never return one twice. Default:
-// new UUIDs of version 7, of the time of the type's clock.
+// new UUIDs of version 7, see [Event].
 func (t *Type[A]) WithIDs(newID func() string) *Type[A] {
 	m := *t.model
 	m.newID = func(time.Time) string { return newID() }

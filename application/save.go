@@ -73,21 +73,22 @@ type save struct {
 	join       *join // nil: a transaction of its own
 }
 
-// prepare encodes the pending events, and takes the other sources apart. The save is empty,
-// and the caller's. It returns the counts with those of the events of each source behind them.
+// prepare encodes the pending events into an empty save, and takes the other sources apart. It
+// appends to counts how many events each source has. The memory of both is the caller's, and
+// is of no use after an error.
 func (a *Application) prepare(ctx context.Context, s *save, counts []int, sources []Source) ([]int, error) {
 	for i, source := range sources {
 		if v := reflect.ValueOf(source); source == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 			return nil, fmt.Errorf("aggregate %d is nil: %w", i+1, annals.ErrConfiguration)
 		}
-		switch source := source.(type) {
+		switch step := source.(type) {
 		case do:
-			s.addDo(source.f)
+			s.addDo(step.f)
 		case join:
 			if s.join != nil {
 				return nil, fmt.Errorf("Join is there twice: %w", annals.ErrConfiguration)
 			}
-			s.join = &source
+			s.join = &step
 		}
 		pending := source.PendingEvents()
 		counts = append(counts, len(pending))
@@ -101,8 +102,8 @@ func (a *Application) prepare(ctx context.Context, s *save, counts []int, source
 			s.batch.Events = append(s.batch.Events, stored)
 		}
 	}
-	if do := s.batch.Do; do != nil {
-		s.batch.Do = func(ctx context.Context, tx any) error { return do(context.WithValue(ctx, doing{}, a), tx) }
+	if all := s.batch.Do; all != nil {
+		s.batch.Do = func(ctx context.Context, tx any) error { return all(context.WithValue(ctx, doing{}, a), tx) }
 	}
 	return counts, checkSources(sources, &s.batch)
 }
@@ -162,7 +163,7 @@ func InDo(ctx context.Context) bool { return ctx.Value(doing{}) != nil }
 // doing is the key of the application whose save the context's Do is part of.
 type doing struct{}
 
-// noEvents is a source that has no events, but a say in how the others are stored.
+// noEvents is a source that has no events, but a say in how the others are stored: see prepare.
 type noEvents struct{}
 
 func (noEvents) PendingEvents() []annals.Event { return nil }

@@ -19,7 +19,7 @@ type Recorder struct {
 	mu        sync.Mutex // held shortly
 	log       log
 	streams   map[string]*stream
-	last      *stream // the one that was found last
+	last      *stream // the one that was found or made last
 	tracking  map[string]int64
 	snapshots map[string]persistence.StoredSnapshot
 	ledger    map[string]string
@@ -34,8 +34,6 @@ type stream struct {
 	id string
 	at []int // the event of version v is log.at(at[v-1])
 }
-
-const few = 4 // events are what most streams have at least
 
 // log keeps the event of position p at p-1. It is only appended to, in blocks, so that
 // nothing is copied when it grows; a copy of it is what it was then.
@@ -209,7 +207,7 @@ func (r *Recorder) stored(events []persistence.StoredEvent) ([]int64, bool) {
 	positions := make([]int64, len(events))
 	for i := range events {
 		e := &events[i]
-		stream := r.streams[e.StreamID].events()
+		stream := r.stream(e.StreamID).events()
 		if e.Version > int64(len(stream)) || r.log.at(stream[e.Version-1]).ID != e.ID {
 			return nil, false
 		}
@@ -218,7 +216,8 @@ func (r *Recorder) stored(events []persistence.StoredEvent) ([]int64, bool) {
 	return positions, true
 }
 
-// stream returns a stream; nil if it has no events. A save asks twice for the same one.
+// stream returns a stream; nil if it has no events. Streams are never removed, so the one
+// that was found last is still it: a save asks twice for the same one.
 func (r *Recorder) stream(id string) *stream {
 	if r.last == nil || r.last.id != id {
 		s := r.streams[id]
@@ -235,8 +234,8 @@ func (r *Recorder) append(events []persistence.StoredEvent) []int64 {
 	for i := range events {
 		s := r.stream(events[i].StreamID)
 		if s == nil {
-			s = &stream{id: events[i].StreamID, at: make([]int, 0, few)}
-			r.streams[s.id] = s
+			s = &stream{id: events[i].StreamID, at: make([]int, 0, 4)}
+			r.streams[s.id], r.last = s, s
 		}
 		s.at = append(s.at, r.log.length)
 		n := r.log.next()

@@ -162,7 +162,7 @@ func (j *jsonTranscoder) known(t reflect.Type) *jsonType {
 	known, ok := j.types.Load(t)
 	if !ok {
 		made := &jsonType{verdict: j.checker.Of(t)}
-		if t.Kind() == reflect.Struct && exact.EmbedsAggregate(t) && j.CheckType(t) == nil {
+		if t.Kind() == reflect.Struct && made.verdict.Err() == nil && exact.EmbedsAggregate(t) {
 			made.flat = j.rules.Flatten(t, func(f *exact.Field) reflect.Type { return f.Type })
 		}
 		known, _ = j.types.LoadOrStore(t, made)

@@ -55,6 +55,9 @@ func (c *Checker) Of(t reflect.Type) *Verdict {
 	return known
 }
 
+// Err is what [Checker.CheckType] returns for the type.
+func (v *Verdict) Err() error { return v.err }
+
 // Check is [Checker.Check] for a value of the type.
 func (v *Verdict) Check(value any) error {
 	if v.err != nil || v.plan == nil {
