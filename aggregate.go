@@ -139,15 +139,26 @@ func (e Event) with(opts []TriggerOption) Event {
 // find returns the event as a value, and its definition; nil if it has none.
 func (m *model) find(e any) (any, *EventType) {
 	t := reflect.TypeOf(e)
-	if def, ok := m.byGoType[t]; ok {
+	if def := m.ofGoType(t); def != nil {
 		return e, def
 	}
 	if t != nil && t.Kind() == reflect.Pointer {
-		if def, ok := m.byGoType[t.Elem()]; ok && !reflect.ValueOf(e).IsNil() {
+		if def := m.ofGoType(t.Elem()); def != nil && !reflect.ValueOf(e).IsNil() {
 			return reflect.ValueOf(e).Elem().Interface(), def
 		}
 	}
 	return nil, nil
+}
+
+// ofGoType returns the event with the type; nil if there is none. They are so few that a map
+// would take longer.
+func (m *model) ofGoType(t reflect.Type) *EventType {
+	for _, def := range m.events {
+		if def.present == t {
+			return def
+		}
+	}
+	return nil
 }
 
 // advance takes over from an event what every aggregate knows of its last event.

@@ -24,7 +24,6 @@ type Type[A any] struct {
 type model struct {
 	name       string
 	events     []*EventType
-	byGoType   map[reflect.Type]*EventType
 	byTopic    map[string]*EventType
 	snapshot   SnapshotType
 	snapshotAs bool // the snapshot's form is the user's own
@@ -34,11 +33,10 @@ type model struct {
 
 func newModel(name string) *model {
 	return &model{
-		name:     name,
-		byGoType: make(map[reflect.Type]*EventType),
-		byTopic:  make(map[string]*EventType),
-		now:      time.Now,
-		newID:    func(now time.Time) string { return idAt(ticks(now)) },
+		name:    name,
+		byTopic: make(map[string]*EventType),
+		now:     time.Now,
+		newID:   func(now time.Time) string { return idAt(ticks(now)) },
 	}
 }
 
@@ -193,7 +191,7 @@ func (m *model) add(def *EventType) error {
 	if isNilable(def.present) {
 		return fmt.Errorf("event %q: %v is a %v; an event is a value", def.name, def.present, def.present.Kind())
 	}
-	if other, ok := m.byGoType[def.present]; ok {
+	if other := m.ofGoType(def.present); other != nil {
 		return fmt.Errorf("%v is both %q and %q", def.present, other.name, def.name)
 	}
 	if err := def.check(); err != nil {
@@ -219,7 +217,6 @@ func (m *model) add(def *EventType) error {
 		}
 		m.byTopic[topic] = def
 	}
-	m.byGoType[def.present] = def
 	m.events = append(m.events, def)
 	return nil
 }

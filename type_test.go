@@ -127,7 +127,6 @@ func checkVersion7(t *testing.T, id string) (at time.Time, random uint64) {
 	}
 	at = time.UnixMilli(int64(binary.BigEndian.Uint64(u[:8]) >> 16)).Add(tick * time.Duration(binary.BigEndian.Uint16(u[6:8])&0xfff))
 	return at, binary.BigEndian.Uint64(u[8:])
-
 }
 
 func TestCheckID(t *testing.T) {
