@@ -18,7 +18,8 @@ var (
 	// [*SequenceError].
 	ErrSequence = errors.New("out of sequence")
 
-	// ErrInvalidID: an id is empty, too long, or not text. See [*InvalidIDError].
+	// ErrInvalidID: an id is empty, too long, not text, or that of two events of one save.
+	// See [*InvalidIDError].
 	ErrInvalidID = errors.New("invalid id")
 
 	// ErrUnknownTopic: no type of event has this name. See [*UnknownTopicError].

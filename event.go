@@ -8,8 +8,8 @@ type Event struct {
 	// ID is unique to the event. A save that is repeated because its answer was
 	// lost is recognised by it. Unless it is given, by [WithEventID] or the WithIDs of
 	// the type, it is a UUID of version 7, with the time of the type's clock, whatever
-	// [At] says. Events are in the order of their versions and positions, not in that
-	// of their ids.
+	// [At] says (1970, for a clock before that). Events are in the order of their
+	// versions and positions, not in that of their ids.
 	ID string
 
 	// StreamID is the id of the aggregate.
@@ -75,10 +75,11 @@ func At(t time.Time) TriggerOption {
 
 // WithEventID gives the event's unique id, so that a save which is repeated by another
 // process, or after a restart, is recognised: at the same version of the same stream,
-// and nowhere else. Who loads the stream anew and decides again saves at the next
-// version, and stores a second event, with the same id. So that a command has its effect
-// once, however often it comes, put the command's id into the event's data, and let the
-// aggregate look for it before it decides. Default: a new one, see [Event].
+// and nowhere else. It is recognised by the ids alone: what is stored stays, also if the
+// repeated save has other data. Who loads the stream anew and decides again saves at the
+// next version, and stores a second event, with the same id. So that a command has its
+// effect once, however often it comes, put the command's id into the event's data, and
+// let the aggregate look for it before it decides. Default: a new one, see [Event].
 func WithEventID(id string) TriggerOption {
 	return triggerOption(func(e *Event) { e.ID = id })
 }

@@ -46,7 +46,8 @@ func (t *LogType[E]) WithClock(now func() time.Time) *LogType[E] {
 }
 
 // WithIDs returns a copy of the type whose events take their ids from newID, which
-// must never return one twice. Default: new UUIDs of version 7, see [Event].
+// must never return one twice, see [WithEventID]. Default: new UUIDs of version 7,
+// see [Event].
 func (t *LogType[E]) WithIDs(newID func() string) *LogType[E] {
 	m := *t.model
 	m.newID = func(time.Time) string { return newID() }

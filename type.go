@@ -249,7 +249,8 @@ func (t *Type[A]) WithClock(now func() time.Time) *Type[A] {
 }
 
 // WithIDs returns a copy of the type whose aggregates, made and loaded, take the
-// ids of their events from newID, which must never return one twice. Default:
+// ids of their events from newID, which must never return one twice: an event with
+// the id of a stored one may be taken for that, see [WithEventID]. Default:
 // new UUIDs of version 7, see [Event].
 func (t *Type[A]) WithIDs(newID func() string) *Type[A] {
 	m := *t.model

@@ -29,13 +29,20 @@ type Source interface {
 // is [annals.ErrOutcomeUnknown]: then repeat the same save, which stores no event
 // twice. On [annals.ErrVersionConflict] somebody else was first: load the
 // aggregate again and decide again, see [Repository.Update]. An event that would
-// not come back as it is gives [annals.ErrUnencodable].
+// not come back as it is gives [annals.ErrUnencodable], one of a type that the
+// application has not been told of [annals.ErrUnknownTopic], see [NewRepository],
+// an id that cannot be one [annals.ErrInvalidID], and one aggregate given twice
+// [annals.ErrConfiguration].
+//
+// A repeated save is recognised by the ids of its events, see [annals.WithEventID]. It
+// returns the positions of the stored events, and otherwise what it was given.
 //
 // In a system that runs in one goroutine, or with [Application.AfterSave], the error may be
 // an [*AfterSaveError]: then the save is done, and what follows failed.
 //
 // It panics if an aggregate has got more pending events while it was saved, by
-// another goroutine or in a [Do]: an aggregate is not for concurrent use.
+// another goroutine or in a [Do]: an aggregate is not for concurrent use. What it had
+// before is stored then; load the aggregate again.
 func (a *Application) Save(ctx context.Context, sources ...Source) (Recordings, error) {
 	if err := a.begin(); err != nil {
 		return nil, a.errorf("save", err)
