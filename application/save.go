@@ -99,7 +99,7 @@ func (a *Application) prepare(ctx context.Context, s *save, counts []int, source
 		}
 		pending := source.PendingEvents()
 		counts = append(counts, len(pending))
-		s.batch.Events, s.recordings = grow(s.batch.Events, len(pending)), grow(s.recordings, len(pending))
+		s.batch.Events, s.recordings = slices.Grow(s.batch.Events, len(pending)), slices.Grow(s.recordings, len(pending))
 		for i := range pending {
 			s.recordings = append(s.recordings, Notification{Event: pending[i].WithContext(ctx)})
 			stored, err := a.mapper.Encode(ctx, &s.recordings[len(s.recordings)-1].Event)
@@ -113,14 +113,6 @@ func (a *Application) prepare(ctx context.Context, s *save, counts []int, source
 		s.batch.Do = func(ctx context.Context, tx any) error { return all(context.WithValue(ctx, doing{}, a), tx) }
 	}
 	return counts, checkSources(sources, &s.batch)
-}
-
-// grow is [slices.Grow], which takes longer for the first n.
-func grow[T any](s []T, n int) []T {
-	if s == nil && n > 0 {
-		return make([]T, 0, n)
-	}
-	return slices.Grow(s, n)
 }
 
 // checkSources finds what is no conflict with what is stored, but one within the
